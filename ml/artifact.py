@@ -1,0 +1,93 @@
+"""The artifact: a folder that is all there is to know of a finished version.
+
+model.onnx serves, state_dict.safetensors and model.pt2 (torch.export) go on to other programs, card.json says what
+they are.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from ml.config import Frozen, Split, TrainConfig
+from ml.errors import BadArtifact
+from ml.images import InputSpec
+from ml.metrics import Metrics, OperatingPoint
+
+FILES = ("model.onnx", "model.pt2", "state_dict.safetensors")
+CARD_NAME = "card.json"
+
+
+class TrainedOn(Frozen):
+    """The data set of a run, by name and by content."""
+
+    name: str
+    sha256: str  # Manifest.content_sha256
+    images: dict[Split, int]
+
+
+class Parity(Frozen):
+    """Proof that the ONNX graph computes what the trained network computes."""
+
+    max_abs_difference: float  # of probabilities
+    images: int
+    tolerance: float
+
+
+class Card(Frozen):
+    """What a version is, where it comes from and how good it is."""
+
+    format: Literal["card/1"] = "card/1"
+    name: str
+    network: str
+    classes: tuple[str, ...]  # in the order of the columns of probabilities_NK
+    positive_class: str | None
+    input: InputSpec
+    config: TrainConfig
+    dataset: TrainedOn
+    operating_point: OperatingPoint | None = None
+    metrics: Metrics | None = None  # of the split 'test'
+    validation_metrics: Metrics | None = None
+    parity: Parity
+    parameters: int
+    seed: int
+    epochs_run: int
+    best_epoch: int
+    device: str
+    wall_s: float
+    packages: dict[str, str]  # name -> version
+    created_at: AwareDatetime
+    files: dict[str, str] = Field(default_factory=dict)  # name -> sha256
+
+    def write(self, folder: Path) -> None:
+        """Writes card.json into the folder, over an earlier one."""
+        (folder / CARD_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def read(folder: Path) -> "Card":
+        """The card in the folder. Raises BadArtifact where it is missing, damaged or of another format."""
+        try:
+            return Card.model_validate_json((folder / CARD_NAME).read_bytes())
+        except OSError as error:
+            raise BadArtifact(f"'{CARD_NAME}' cannot be read: {error.strerror}. Export the version again.") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise BadArtifact(f"'{CARD_NAME}' is no card of format card/1: {where} {first['msg']}.") from error
+
+    def verify(self, folder: Path) -> None:
+        """Returns where every file is there with the bytes that the card names; else raises BadArtifact."""
+        for name in (*FILES, *self.files):
+            if name not in self.files:
+                raise BadArtifact(f"The card does not name '{name}'. Export the version again.")
+            if not (folder / name).is_file():
+                raise BadArtifact(f"'{name}' is missing from the version. Export it again.")
+            if file_sha256(folder / name) != self.files[name]:
+                raise BadArtifact(f"'{name}' is damaged: its sha256 is not the one on the card. Export it again.")
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of the file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

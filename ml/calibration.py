@@ -1,0 +1,71 @@
+"""Calibration: whether of the images given 80 % about 80 % are what was said."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.config import Frozen
+
+BINS = 10
+
+
+class CalibrationBin(Frozen):
+    """Images whose probability is at least `low` and below `high` (the last bin holds 1, too)."""
+
+    low: float
+    high: float
+    n: int
+    mean_probability: float | None  # None in an empty bin
+    frequency: float | None
+
+
+class Calibration(Frozen):
+    """How far probabilities can be believed; 0 is best. None where there is no image."""
+
+    of: Literal["positive class", "decided class"]  # whose probability the bins hold
+    brier: float | None  # mean squared error; of many classes the sum over them, up to 2 (Brier 1950)
+    ece: float | None  # expected calibration error: mean distance of frequency and probability (Guo et al. 2017)
+    bins: tuple[CalibrationBin, ...]
+
+
+def of_positive_class(is_positive_N: NDArray[np.bool_], probability_N: NDArray[np.float64]) -> Calibration:
+    """Calibration of the probability of the positive class."""
+    squares_N = (probability_N - is_positive_N) ** 2
+    return _calibration("positive class", squares_N, is_positive_N, probability_N)
+
+
+def of_decided_class(
+    truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], decided_N: NDArray[np.int64]
+) -> Calibration:
+    """Calibration of the probability of whichever class was decided for."""
+    rows_N = np.arange(len(truth_N))
+    is_truth_NK = np.zeros_like(probabilities_NK)
+    is_truth_NK[rows_N, truth_N] = 1
+    squares_N = ((probabilities_NK - is_truth_NK) ** 2).sum(axis=1)
+    return _calibration("decided class", squares_N, decided_N == truth_N, probabilities_NK[rows_N, decided_N])
+
+
+def _calibration(
+    of: Literal["positive class", "decided class"],
+    squares_N: NDArray[np.float64],
+    happened_N: NDArray[np.bool_],
+    probability_N: NDArray[np.float64],
+) -> Calibration:
+    if not len(squares_N):
+        return Calibration(of=of, brier=None, ece=None, bins=())
+    bin_N = np.minimum((probability_N * BINS).astype(int), BINS - 1)
+    bins = tuple(_bin(number, happened_N[bin_N == number], probability_N[bin_N == number]) for number in range(BINS))
+    gaps = sum(one.n * abs(one.frequency - one.mean_probability) for one in bins if one.n)  # type: ignore[operator]
+    return Calibration(of=of, brier=float(squares_N.mean()), ece=float(gaps) / len(squares_N), bins=bins)
+
+
+def _bin(number: int, happened_M: NDArray[np.bool_], probability_M: NDArray[np.float64]) -> CalibrationBin:
+    n = len(happened_M)
+    return CalibrationBin(
+        low=number / BINS,
+        high=(number + 1) / BINS,
+        n=n,
+        mean_probability=float(probability_M.mean()) if n else None,
+        frequency=float(happened_M.mean()) if n else None,
+    )

@@ -1,0 +1,209 @@
+"""Hyper-parameters and limits: the only definition of each.
+
+The form, the API, the command line and the JSON Schema are generated from these models: `title` is the
+label, `description` the help text, the constraints are the limits.
+"""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ml import patterns
+
+SPLITS = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and unknown names are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArchiveLimits(Frozen):
+    """What an untrusted archive may cost. Bytes are counted while reading; declared sizes are not believed."""
+
+    max_entries: int = Field(200_000, gt=0, description="Files in one archive")
+    max_entry_mb: int = Field(200, gt=0, description="Size of one file, unpacked")
+    max_total_mb: int = Field(50_000, gt=0, description="Size of all files, unpacked")
+    max_ratio: int = Field(200, gt=0, description="Unpacked size / archive size, once 100 MB are unpacked")
+    max_image_megapixels: int = Field(100, gt=0, description="Width x height of one image / 1e6")
+    max_classes: int = Field(1_000, gt=1, description="Class folders")
+    min_images_per_class: int = Field(3, gt=0, description="Images that each class needs")
+
+
+class SplitShares(Frozen):
+    """Shares of the images that go to each split, used where the archive names none."""
+
+    train: float = Field(0.70, gt=0, lt=1)
+    validation: float = Field(0.15, gt=0, lt=1)
+    test: float = Field(0.15, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"The shares add up to {total:.3f}; they must add up to 1.")
+        return self
+
+
+class IngestOptions(Frozen):
+    """How an archive becomes a data set."""
+
+    splits: SplitShares = Field(default_factory=SplitShares, title="Split shares")
+    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed of the split")
+    positive_class: str | None = Field(
+        None,
+        max_length=200,
+        title="Positive class",
+        description="The class that sensitivity speaks of; proposed from its name where empty",
+    )
+    group_pattern: str | None = Field(
+        None,
+        max_length=500,
+        title="Group pattern",
+        description="Regular expression on the path; its first group names the patient, who stays in one split",
+    )
+    exclude_pattern: str | None = Field(
+        None,
+        max_length=500,
+        title="Exclude pattern",
+        description="Regular expression on the path; matching files are left out and listed",
+    )
+
+    @field_validator("group_pattern", "exclude_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern:
+            patterns.check(pattern)
+        return pattern or None
+
+
+NetworkName = Literal["cnn", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large"]
+FEATURE_EXTRACTORS = ("mobilenet_v3_small", "mobilenet_v3_large")
+PRETRAINED = ("resnet18", *FEATURE_EXTRACTORS)
+
+
+class Augmentation(Frozen):
+    """Random changes of training images; each is off at 0 or False."""
+
+    horizontal_flip: bool = Field(True, title="Horizontal flip")
+    vertical_flip: bool = Field(False, title="Vertical flip")
+    crop_scale: float = Field(0.8, gt=0.05, le=1, title="Smallest crop", description="Share of the area; 1 = off")
+    rotation_degrees: float = Field(10, ge=0, le=180, title="Rotation (degrees)")
+    color_jitter: float = Field(0.1, ge=0, le=1, title="Colour jitter", description="Brightness, contrast, saturation")
+
+
+class TrainConfig(Frozen):
+    """One training run. Two runs with the same configuration, data and seed on one CPU agree bit for bit."""
+
+    network: NetworkName = Field(
+        "cnn",
+        title="Network",
+        description="cnn: small, from scratch. resnet18: fine-tuned. mobilenet_v3: frozen features, trained head "
+        "(without initial weights nothing is frozen)",
+    )
+    initial_weights: str = Field(
+        "none",
+        title="Initial weights",
+        max_length=200,
+        pattern=r"^(none|imagenet|version:\d+|file:[\w.\-]+)$",
+        description="none | imagenet | version:NUMBER of this installation | file:NAME in the weights folder",
+    )
+    trainable_stages: int = Field(
+        5, ge=0, le=5, title="Stages to fine-tune", description="resnet18: last k of 5 stages (5 = all layers)"
+    )
+    image_size_px: int = Field(64, ge=16, le=512, title="Image size (px)", description="Square side after resizing")
+    epochs: int = Field(20, ge=1, le=1000, title="Epochs")
+    batch_size: int = Field(32, ge=2, le=1024, title="Batch size")
+    optimizer: Literal["sgd", "adamw"] = Field("adamw", title="Optimiser")
+    learning_rate: float = Field(1e-3, gt=0, le=10, title="Learning rate")
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = Field("cosine", title="Schedule")
+    warmup_epochs: float = Field(
+        1, ge=0, le=100, title="Warm-up (epochs)", description="At most half of the run; not used by one_cycle"
+    )
+    step_epochs: int = Field(10, ge=1, le=1000, title="Step (epochs)", description="step: divide by 10 every so often")
+    weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay")
+    dropout: float = Field(0.2, ge=0, lt=1, title="Dropout", description="Before the last layer")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, title="Label smoothing")
+    class_weighting: Literal["none", "balanced"] = Field(
+        "none", title="Class weighting", description="balanced: loss weights inverse to class frequency"
+    )
+    augmentation: Augmentation = Field(default_factory=Augmentation, title="Augmentation")
+    early_stopping_epochs: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        title="Early stopping (epochs)",
+        description="Stop after so many without a new best score or loss of validation; 0 = never",
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", title="Device", description="auto: the worker's")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Precision")
+
+    @model_validator(mode="after")
+    def _weights_fit_network(self) -> Self:
+        if self.initial_weights == "imagenet" and self.network not in PRETRAINED:
+            raise ValueError(
+                f"There are no ImageNet weights for '{self.network}'; choose one of {', '.join(PRETRAINED)}."
+            )
+        if self.network in PRETRAINED and self.image_size_px < 32:
+            raise ValueError(
+                f"'{self.network}' needs images of at least 32 px; {self.image_size_px} px were asked for."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warm_up_fits_run(self) -> Self:
+        if self.schedule != "one_cycle" and self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"The warm-up of {self.warmup_epochs:g} epochs is longer than the run of {self.epochs}. "
+                "Shorten the warm-up or train longer."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _precision_fits_device(self) -> Self:
+        if self.precision == "float16" and self.device == "cpu":
+            raise ValueError("Precision 'float16' needs a GPU; on the CPU choose 'float32', 'bfloat16' or 'auto'.")
+        return self
+
+
+# Named starting points offered by the form: (title, what it is for, the fields that differ from the defaults).
+PRESETS: dict[str, tuple[str, str, TrainConfig]] = {
+    "quick": (
+        "Quick look",
+        "A small network for a few epochs: is there anything to learn?",
+        TrainConfig(epochs=8, batch_size=32, learning_rate=3e-3, schedule="one_cycle"),
+    ),
+    "cnn": (
+        "Small network, thorough",
+        "The small network, long enough to learn all that it can",
+        TrainConfig(epochs=30, learning_rate=2e-3, schedule="one_cycle"),
+    ),
+    "resnet18": (
+        "ResNet18, fine-tuned",
+        "All layers from ImageNet weights at 224 px",
+        TrainConfig(
+            network="resnet18",
+            initial_weights="imagenet",
+            image_size_px=224,
+            epochs=15,
+            learning_rate=5e-4,
+            schedule="one_cycle",
+            label_smoothing=0.1,
+        ),
+    ),
+    "mobilenet": (
+        "MobileNetV3, feature extraction",
+        "Frozen ImageNet features, a new head: fast on any processor",
+        TrainConfig(
+            network="mobilenet_v3_small",
+            initial_weights="imagenet",
+            image_size_px=224,
+            epochs=20,
+            learning_rate=3e-3,
+            schedule="cosine",
+        ),
+    ),
+}

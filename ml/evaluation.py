@@ -1,0 +1,124 @@
+"""Evaluation: a finished version scored on one split of a data set, through the same code that serves."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml import images, metrics
+from ml.config import Frozen, Split
+from ml.decisions import OperatingPoint, choose_threshold
+from ml.errors import BadConfig
+from ml.manifest import ImageRow, Manifest
+from ml.metrics import Metrics
+from ml.pack import PackReader
+from ml.serving import Predictor
+
+BATCH_SIZE = 64
+
+NumberedRow = tuple[int, ImageRow]
+
+
+class Scored(Frozen):
+    """What the model said of one image of a data set."""
+
+    number: int  # of the row in the manifest
+    path: str
+    truth: str
+    predicted: str
+    probability: float  # of `predicted`
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The scores of a split and the answers that they come from, in the manifest's order."""
+
+    metrics: Metrics
+    answers: list[Scored]
+    truth_N: NDArray[np.int64]
+    probabilities_NK: NDArray[np.float32]
+
+
+def evaluate_split(
+    predictor: Predictor,
+    manifest: Manifest,
+    packs: PackReader,
+    split: Split | Literal["all"],
+    operating_point: OperatingPoint | None,
+    report: Callable[[int, int], None],
+) -> Evaluated:
+    """The version's scores on a split at an operating point; a split without images has empty scores.
+
+    `report(done, total)` hears of every batch and may raise to stop. Raises BadConfig where the data set has other
+    classes than the version, BadArtifact where a pack is damaged.
+    """
+    card = predictor.card
+    _check_classes(card.classes, manifest.classes)
+    rows = [(number, row) for number, row in enumerate(manifest.rows) if split in ("all", row.split)]
+    answers: list[Scored] = []
+    parts_NK = [np.zeros((0, len(card.classes)), np.float32)]
+    report(0, len(rows))
+    for batch in _batches(rows):
+        parts_NK.append(predictor.probabilities(_pixels(predictor, packs, batch)))
+        answers += _scored(predictor, batch, parts_NK[-1], operating_point)
+        report(len(answers), len(rows))
+    truth_N = np.array([card.classes.index(row.label) for _, row in rows], np.int64)
+    probabilities_NK = np.concatenate(parts_NK)
+    scores = metrics.evaluate(truth_N, probabilities_NK, card.classes, card.positive_class, operating_point)
+    return Evaluated(scores, answers, truth_N, probabilities_NK)
+
+
+def choose_operating_point(evaluated: Evaluated) -> OperatingPoint | None:
+    """The operating point that the evaluated images choose: those of the split 'validation'.
+
+    None without a positive class, and where the images cannot tell (see `ml.decisions.choose_threshold`).
+    """
+    if evaluated.metrics.positive_class is None:
+        return None
+    positive = evaluated.metrics.confusion.labels.index(evaluated.metrics.positive_class)
+    return choose_threshold(evaluated.truth_N == positive, evaluated.probabilities_NK[:, positive])
+
+
+def confident_errors(evaluated: Evaluated, n: int = 24) -> list[Scored]:
+    """The wrong answers with the highest probability, surest first."""
+    errors = [answer for answer in evaluated.answers if answer.predicted != answer.truth]
+    return sorted(errors, key=lambda answer: -answer.probability)[:n]
+
+
+def _check_classes(of_version: Sequence[str], of_dataset: Sequence[str]) -> None:
+    if set(of_version) != set(of_dataset):
+        raise BadConfig(
+            f"The version knows the classes {list(of_version)}, the data set has {list(of_dataset)}. "
+            "Choose a data set of the same classes."
+        )
+
+
+def _batches(rows: Sequence[NumberedRow]) -> Iterator[Sequence[NumberedRow]]:
+    for start in range(0, len(rows), BATCH_SIZE):
+        yield rows[start : start + BATCH_SIZE]
+
+
+def _pixels(predictor: Predictor, packs: PackReader, batch: Sequence[NumberedRow]) -> NDArray[np.uint8]:
+    spec = predictor.card.input
+    return np.stack([images.to_input(packs.read(row.pack, row.member), spec) for _, row in batch])
+
+
+def _scored(
+    predictor: Predictor,
+    batch: Sequence[NumberedRow],
+    probabilities_NK: NDArray[np.float32],
+    operating_point: OperatingPoint | None,
+) -> Iterator[Scored]:
+    answers = predictor.judge(probabilities_NK, operating_point)
+    for (number, row), answer in zip(batch, answers, strict=True):
+        yield Scored(
+            number=number,
+            path=row.path,
+            truth=row.label,
+            predicted=answer.label,
+            probability=answer.probability,
+            probabilities=answer.probabilities,
+        )

@@ -1,0 +1,166 @@
+"""Images: bytes to pixels, pixels to the network's input. The same code for training and serving.
+
+A decoded image is `image_HWC`: uint8, RGB, three channels, upright, without alpha.
+"""
+
+import hashlib
+import io
+import re
+import struct
+import warnings
+import zlib
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ml.config import Frozen
+from ml.errors import BadImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's readers let through when the bytes are hostile.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+_PILLOW_IS_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+class InputSpec(Frozen):
+    """What a network eats: a square of uint8 pixels. Travels inside the artifact."""
+
+    size_px: int
+    channels: Literal[1, 3] = 3
+    resize: Literal["squash-bilinear"] = "squash-bilinear"
+
+
+def decode(data: bytes, max_megapixels: int = 100) -> NDArray[np.uint8]:
+    """Pixels of one image file, upright RGB in shape (H, W, 3); the array may be read-only.
+
+    Grey becomes RGB; 16-bit is scaled by the full range of the type, never by the image's own range; alpha is
+    flattened on black, the background of ultrasound; of an animation the first frame counts. Raises BadImage.
+    """
+    if not data:
+        raise BadImage("The file is empty.")
+    _silence_pillow()
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_size(image.size, max_megapixels)  # the header is known, no pixel is decoded yet
+        image.load()
+        return np.asarray(_upright(_to_rgb(image), _orientation(image)))
+    except UnidentifiedImageError as error:
+        accepted = ", ".join(FORMATS)
+        raise BadImage(f"The file is not an image of an accepted format. Accepted are {accepted}.") from error
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"The image has too many pixels. {error}") from error
+    except _DAMAGE as error:
+        raise BadImage(f"The image is truncated or damaged. {error}") from error
+
+
+def to_input(image_HWC: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """The network's input, shape (C, size_px, size_px): squashed to a square, bilinear with antialiasing."""
+    image = Image.fromarray(image_HWC)
+    if spec.channels == 1:
+        image = image.convert("L")
+    if image.size != (spec.size_px, spec.size_px):
+        image = image.resize((spec.size_px, spec.size_px), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    pixels_HWC = np.asarray(image).reshape(spec.size_px, spec.size_px, spec.channels)
+    return pixels_HWC.transpose(2, 0, 1).copy()
+
+
+def encode_canonical(image_HWC: NDArray[np.uint8]) -> bytes:
+    """A lossless PNG without metadata; one channel where the three are equal."""
+    buffer = io.BytesIO()
+    Image.fromarray(_without_needless_channels(image_HWC)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def pixel_sha256(image_HWC: NDArray[np.uint8]) -> str:
+    """Hash of shape and pixels: equal for files that differ only in format, compression or metadata."""
+    digest = hashlib.sha256(f"{image_HWC.shape}".encode())
+    digest.update(np.ascontiguousarray(image_HWC).data)
+    return digest.hexdigest()
+
+
+def thumbnail(image_HWC: NDArray[np.uint8], side_px: int) -> bytes:
+    """A JPEG for pages, its longer side at most `side_px`; proportions are kept."""
+    image = Image.fromarray(image_HWC)
+    image.thumbnail((side_px, side_px))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _silence_pillow() -> None:
+    """Odd metadata is no news. A filter set once: `catch_warnings` is not safe between threads."""
+    if _PILLOW_IS_QUIET not in warnings.filters:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
+    width, height = size
+    if width * height > max_megapixels * 1e6:
+        raise BadImage(
+            f"The image has too many pixels. It is {width} x {height}; at most {max_megapixels} megapixels are "
+            "accepted. Scale it down."
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise BadImage("The image has floating-point pixels. They have no fixed range; save it with 8 or 16 bits.")
+    if image.mode.startswith("I"):
+        image = _sixteen_to_eight_bits(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
+    """Mode I holds 16-bit PGM as well as 32-bit TIFF; only values of the former have a known range."""
+    pixels_HW = np.asarray(image).astype(np.int64)
+    if pixels_HW.min() < 0 or pixels_HW.max() > 65_535:
+        raise BadImage("The image has 32-bit or signed pixels. Save it with 8 or 16 bits.")
+    return Image.fromarray((pixels_HW >> 8).astype(np.uint8))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1 to 8; 1 where the metadata is missing or damaged."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except _DAMAGE:
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _without_needless_channels(image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    red_HW, green_HW, blue_HW = np.moveaxis(image_HWC, 2, 0)
+    is_grey = np.array_equal(red_HW, green_HW) and np.array_equal(red_HW, blue_HW)
+    return np.ascontiguousarray(red_HW if is_grey else image_HWC)

@@ -1,0 +1,159 @@
+"""From an archive to a data set: every image decoded once, checked, split, packed, and written down."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml import quality, splits
+from ml.archive import Candidate, candidates
+from ml.config import ArchiveLimits, Frozen, IngestOptions
+from ml.errors import BadArchive, BadConfig
+from ml.intake import Intake, Packed
+from ml.manifest import ImageRow, Manifest, propose_positive_class
+from ml.pack import PackWriter
+from ml.quality import Issue, Refused
+
+MANIFEST_NAME = "manifest.jsonl.gz"
+MAX_LISTED = 1_000
+
+
+class IngestReport(Frozen):
+    """What became of the files. The lists end after 1,000 files; the counts and the issues speak of all."""
+
+    images: int
+    rejected: list[Refused]
+    rejected_count: int
+    left_out: list[Refused]
+    left_out_count: int
+    issues: list[Issue]
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """A data set on disk: `manifest` is also written beside the packs, as `manifest.jsonl.gz`."""
+
+    manifest: Manifest
+    pack_paths: list[Path]
+    report: IngestReport
+
+
+def ingest(
+    source: Iterable[Candidate] | Path,
+    folder: Path,
+    options: IngestOptions,
+    limits: ArchiveLimits,
+    report: Callable[[int], None] = lambda done: None,
+) -> Ingested:
+    """The data set, written into the empty `folder`. `source` is an archive, or images from elsewhere.
+
+    `report` hears very often how many files are done (throttle it), and may raise to stop. Raises BadArchive where no
+    usable data set comes out, BadConfig where the options do not fit it.
+    """
+    with PackWriter(folder) as packs:
+        intake = Intake(packs, options, limits)
+        if isinstance(source, Path):
+            source = candidates(source, limits, intake.leave_out, lambda: report(intake.done))
+        for candidate in source:
+            intake.take(candidate)
+            report(intake.done)
+    manifest = _manifest(intake)
+    manifest.write(folder / MANIFEST_NAME)
+    return Ingested(manifest, packs.paths, _report(manifest, intake))
+
+
+def _manifest(intake: Intake) -> Manifest:
+    packed, options = intake.packed, intake.options
+    labels = [image.label for image in packed]
+    _check_classes(Counter(labels), intake)
+    _check_groups(packed, options)
+    classes = tuple(sorted(set(labels)))
+    hashes = [image.sha256 for image in packed]
+    groups = splits.merged([image.group for image in packed], hashes)
+    chosen = splits.complete(
+        [image.given_split for image in packed],
+        labels,
+        groups,
+        [image.path for image in packed],
+        options.splits,
+        options.seed,
+    )
+    copies = quality.of_copies(labels, chosen, hashes)
+    rows = tuple(
+        ImageRow(
+            path=image.path,
+            label=label,
+            split=split,
+            group=image.group,
+            sha256=image.sha256,
+            width=image.width,
+            height=image.height,
+            **image.place._asdict(),
+            metadata=image.metadata,
+            issues=[*image.issues, *kinds],
+        )
+        for image, label, split, kinds in zip(packed, labels, chosen, copies, strict=True)
+    )
+    return _trainable(Manifest(classes=classes, positive_class=_positive_class(classes, options), rows=rows))
+
+
+def _report(manifest: Manifest, intake: Intake) -> IngestReport:
+    return IngestReport(
+        images=len(manifest.rows),
+        rejected=intake.rejected[:MAX_LISTED],
+        rejected_count=len(intake.rejected),
+        left_out=intake.left_out[:MAX_LISTED],
+        left_out_count=len(intake.left_out),
+        issues=quality.findings(manifest, intake.rejected, intake.left_out),
+    )
+
+
+def _check_classes(counts: Counter[str], intake: Intake) -> None:
+    """Refuses what cannot be trained on. Raises BadArchive."""
+    again = "Put the images of each class into a folder of its name and upload again."
+    if not counts:
+        raise BadArchive(f"The archive has no usable images{_first_reason(intake)}. {again}")
+    if len(counts) < 2:
+        raise BadArchive(f"The archive has images of one class only, '{min(counts)}'; at least 2 are needed. {again}")
+    limit = intake.limits.max_classes
+    if len(counts) > limit:
+        raise BadArchive(f"The archive has {len(counts)} classes; at most {limit} are accepted. {again}")
+    label, fewest = min(counts.items(), key=lambda item: (item[1], item[0]))
+    needed = intake.limits.min_images_per_class
+    if fewest < needed:
+        found = f"{fewest} image{'s' if fewest > 1 else ''}"
+        raise BadArchive(
+            f"The archive has {found} of class '{label}'; at least {needed} are needed. Add images and upload again."
+        )
+
+
+def _check_groups(packed: Sequence[Packed], options: IngestOptions) -> None:
+    """Refuses a pattern that would protect no patient although it was meant to. Raises BadConfig."""
+    if options.group_pattern and all(image.group is None for image in packed):
+        raise BadConfig(
+            f"The group pattern '{options.group_pattern}' matches no path, such as '{packed[0].path}'. Correct it."
+        )
+
+
+def _trainable(manifest: Manifest) -> Manifest:
+    """The same manifest. Raises BadArchive where a class has nothing to learn from."""
+    for label, counts in manifest.counts().items():
+        if counts["train"] == 0:
+            raise BadArchive(f"Class '{label}' has no training images. Add some to its training folder.")
+    return manifest
+
+
+def _first_reason(intake: Intake) -> str:
+    refused: Sequence[Refused] = [*intake.rejected, *intake.left_out]
+    return f" ({len(refused)} files refused; '{refused[0].path}': {refused[0].reason})" if refused else ""
+
+
+def _positive_class(classes: Sequence[str], options: IngestOptions) -> str | None:
+    asked = options.positive_class
+    if not asked:
+        return propose_positive_class(classes)
+    if len(classes) != 2:
+        raise BadConfig(f"A positive class needs a data set of 2 classes; this one has {len(classes)}. Leave it empty.")
+    if asked not in classes:
+        raise BadConfig(f"The positive class '{asked}' is not among the classes: {', '.join(classes)}.")
+    return asked

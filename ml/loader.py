@@ -1,0 +1,95 @@
+"""Images of a data set as batches of tensors.
+
+Each image is decoded and resized once, into a file of uint8 that the system pages in and out: an epoch costs no
+decoding, and 60,000 images do not fill the memory.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml import images
+from ml.images import InputSpec
+from ml.manifest import ImageRow, Manifest
+from ml.pack import PackReader
+
+_CHUNK = 256  # decoded between two looks at the clock: small enough that a cancelled run stops within seconds
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Decoded images and their class indices, in the order of the rows they came from."""
+
+    images_NCHW: NDArray[np.uint8]
+    labels_N: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+
+def cache(
+    manifest: Manifest,
+    rows: Sequence[ImageRow],
+    packs: PackReader,
+    spec: InputSpec,
+    path: Path,
+    report: Callable[[int], None] = lambda done: None,
+) -> Cached:
+    """The rows' images at the network's size, in a new file at `path`; `report` hears how many are done.
+
+    Raises OSError where the disk has no room for all of them.
+    """
+    shape = (len(rows), spec.channels, spec.size_px, spec.size_px)
+    images_NCHW = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    _reserve(path)
+    labels_N = np.array([manifest.label_index(row.label) for row in rows], dtype=np.int64)
+
+    def store(index: int) -> None:
+        row = rows[index]
+        images_NCHW[index] = images.to_input(packs.read(row.pack, row.member), spec)
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(rows), _CHUNK):
+            report(start)
+            list(pool.map(store, range(start, min(start + _CHUNK, len(rows)))))
+    return Cached(images_NCHW, labels_N)
+
+
+def _reserve(path: Path) -> None:
+    """Takes room on the disk for all of a sparse file: written through memory, a full disk is no error but SIGBUS."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+class Batches:
+    """Pairs (images_NCHW uint8, labels_N) on the CPU; one pass for each iteration.
+
+    With a generator the order is drawn anew in each pass and an incomplete last batch is left out (a batch of one
+    has no batch statistics), unless it is the only one. Without, every image comes once, in order.
+    """
+
+    def __init__(self, cached: Cached, batch_size: int, generator: torch.Generator | None = None) -> None:
+        self._cached = cached
+        self.batch_size = min(batch_size, len(cached))
+        self._generator = generator
+
+    def __len__(self) -> int:
+        n = len(self._cached)
+        return n // self.batch_size if self._generator else -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        n = len(self._cached)
+        order_N = torch.randperm(n, generator=self._generator).numpy() if self._generator else np.arange(n)
+        for batch in range(len(self)):
+            # Sorted within the batch, so that the file is read forwards; the order inside a batch changes nothing.
+            chosen_N = np.sort(order_N[batch * self.batch_size : (batch + 1) * self.batch_size])
+            images_NCHW, labels_N = self._cached.images_NCHW[chosen_N], self._cached.labels_N[chosen_N]
+            yield torch.from_numpy(images_NCHW), torch.from_numpy(labels_N)

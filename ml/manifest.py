@@ -1,0 +1,132 @@
+"""The manifest: what a data set consists of, image by image. Immutable once written."""
+
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from ml.config import SPLITS, Frozen, Split
+from ml.errors import BadArtifact
+
+FORMAT = "manifest/1"
+
+_FINDING = {
+    "malignant",
+    "cancer",
+    "carcinoma",
+    "tumor",
+    "tumour",
+    "positive",
+    "abnormal",
+    "suspicious",
+    "idc",
+    "disease",
+}
+_NO_FINDING = {"benign", "normal", "negative", "healthy", "control", "no", "non", "not", "without"}
+
+
+class ImageRow(Frozen):
+    """One image: where it came from, what it shows, and where its pixels lie."""
+
+    path: str
+    label: str
+    split: Split
+    group: str | None = None
+    sha256: str
+    width: int
+    height: int
+    pack: int
+    member: str
+    offset: int
+    length: int
+    metadata: dict[str, str] = Field(default_factory=dict)
+    issues: list[str] = Field(default_factory=list)
+
+
+class Manifest(Frozen):
+    """All images of a data set, its classes in alphabetical order, and the class that sensitivity speaks of."""
+
+    format: Literal["manifest/1"] = "manifest/1"
+    classes: tuple[str, ...]
+    positive_class: str | None = None
+    rows: tuple[ImageRow, ...]
+
+    def of_split(self, split: Split) -> tuple[ImageRow, ...]:
+        """The images of one split, in the manifest's order."""
+        return tuple(row for row in self.rows if row.split == split)
+
+    def label_index(self, label: str) -> int:
+        """The column of `label` in probabilities_NK."""
+        return self.classes.index(label)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images of each class in each split: `counts()["benign"]["train"]`."""
+        result = {label: dict.fromkeys(SPLITS, 0) for label in self.classes}
+        for row in self.rows:
+            result[row.label][row.split] += 1
+        return {label: dict(splits) for label, splits in result.items()}
+
+    def content_sha256(self) -> str:
+        """The data set's identity: path, label, split, group and pixels of every image, in any order."""
+        digest = hashlib.sha256()
+        for row in sorted(self.rows, key=lambda row: row.path):
+            digest.update(json.dumps([row.path, row.label, row.split, row.group, row.sha256]).encode() + b"\n")
+        return digest.hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Writes gzip-compressed JSON lines: a header, then one row a line. Equal manifests give equal bytes."""
+        with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+            for line in self._lines():
+                packed.write(line.encode() + b"\n")
+
+    @staticmethod
+    def read(path: Path) -> "Manifest":
+        """The manifest in the file. Raises BadArtifact where it is damaged, cut short or of another format."""
+        try:
+            with gzip.open(path, "rb") as lines:
+                header = json.loads(next(lines))
+                expected = header.pop("images")
+                manifest = Manifest(rows=tuple(map(ImageRow.model_validate_json, lines)), **header)
+        except (OSError, EOFError, StopIteration, ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
+            raise BadArtifact(f"The manifest '{path.name}' cannot be read: {_cause(error)}.") from error
+        if len(manifest.rows) != expected:
+            raise BadArtifact(f"The manifest '{path.name}' is cut short: {len(manifest.rows)} of {expected} rows.")
+        return manifest
+
+    def _lines(self) -> Iterator[str]:
+        yield json.dumps(self.model_dump(exclude={"rows"}) | {"images": len(self.rows)})
+        for row in self.rows:
+            yield row.model_dump_json()
+
+
+def propose_positive_class(classes: Sequence[str]) -> str | None:
+    """The class that looks like a finding by its name ("malignant", not "non-malignant"); else the second of two.
+
+    None unless there are two classes: sensitivity is then a figure of each class.
+    """
+    if len(classes) != 2:
+        return None
+    for wanted in (
+        [label for label in classes if _words(label) & _FINDING and not _words(label) & _NO_FINDING],
+        [label for label in classes if not _words(label) & _NO_FINDING],
+    ):
+        if len(wanted) == 1:
+            return wanted[0]
+    return classes[1]
+
+
+def _words(label: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", label.lower()))
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,165 @@
+"""The networks: one function each, and its name in the registry."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from ml.config import TrainConfig
+from ml.torchvision_cpu import torchvision
+
+# Of ImageNet's training set; the pretrained networks expect them, the small one does not mind.
+MEAN_RGB = (0.485, 0.456, 0.406)
+STD_RGB = (0.229, 0.224, 0.225)
+
+
+class Normalize(nn.Module):
+    """Images in [0, 255] -> zero mean and unit variance by ImageNet's statistics; inside every exported graph."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", 255 * torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        return (images_NCHW.float() - self.mean) / self.std
+
+
+class Network(nn.Module):
+    """Images (uint8, or float in [0, 255]) -> logits_NK. Frozen parts neither learn nor move their statistics."""
+
+    def __init__(self, body: nn.Module, head: str, frozen: Sequence[str] = ()) -> None:
+        """`body` keeps the parameter names of its architecture; `head` is the name of its last layer."""
+        super().__init__()
+        self.normalize = Normalize()
+        self.body = body
+        self.head = head
+        self.frozen = tuple(frozen)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        return self.body(self.normalize(images_NCHW))
+
+    def train(self, mode: bool = True) -> Self:
+        """Like nn.Module.train, but frozen parts stay in evaluation mode: batch norm must not follow the new data."""
+        super().train(mode)
+        for part in self._frozen_parts():
+            part.eval()
+        return self
+
+    def _frozen_parts(self) -> list[nn.Module]:
+        return [self.body.get_submodule(name) for name in self.frozen]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A body for (configuration, number of classes), its last layer, what stays frozen, where ImageNet weights are."""
+
+    body: Callable[[TrainConfig, int], nn.Module]
+    head: str
+    frozen: Callable[[TrainConfig], Sequence[str]] = lambda config: ()
+    imagenet_url: str = ""
+
+
+class _Stage(nn.Module):
+    """Two 3x3 convolutions with a shortcut, then half the side."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.first = _convolution(channels_in, channels_out)
+        self.second = _convolution(channels_out, channels_out)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        wide_NCHW = self.first(images_NCHW)
+        return self.pool(wide_NCHW + self.second(wide_NCHW))
+
+
+def _convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
+    side = max(3, 2 * stride - 1)  # a larger stride needs a larger kernel, or pixels between its steps go unseen
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, side, stride=stride, padding=side // 2, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _stem_stride(image_size_px: int) -> int:
+    """The power of two that brings the image to a grid of 32 to 63 cells a side: any size costs about the same."""
+    return 2 ** max(0, (image_size_px // 32).bit_length() - 1)
+
+
+def _small_network(config: TrainConfig, classes: int) -> nn.Module:
+    """Four stages, global average pooling, one linear layer: about 0.6 million parameters."""
+    widths = (32, 48, 96, 160)
+    stages = [_Stage(before, after) for before, after in pairwise(widths)]
+    body = nn.Sequential()
+    body.add_module("stem", _convolution(3, widths[0], _stem_stride(config.image_size_px)))
+    body.add_module("stages", nn.Sequential(*stages))
+    body.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(config.dropout)))
+    body.add_module("head", nn.Linear(widths[-1], classes))
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return body
+
+
+def _resnet18(config: TrainConfig, classes: int) -> nn.Module:
+    """torchvision's ResNet18; dropout sits in the pooling, so that parameter names stay torchvision's."""
+    body = torchvision.models.resnet18(num_classes=classes)
+    body.avgpool = nn.Sequential(body.avgpool, nn.Dropout(config.dropout))
+    return body
+
+
+def _frozen_resnet18_parts(config: TrainConfig) -> Sequence[str]:
+    stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
+    return [part for stage in stages[: len(stages) - config.trainable_stages] for part in stage]
+
+
+def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
+    def body(config: TrainConfig, classes: int) -> nn.Module:
+        return getattr(torchvision.models, name)(num_classes=classes, dropout=config.dropout)
+
+    return body
+
+
+_DOWNLOADS = "https://download.pytorch.org/models/"
+
+REGISTRY: dict[str, Architecture] = {
+    "cnn": Architecture(_small_network, "head"),
+    "resnet18": Architecture(_resnet18, "fc", _frozen_resnet18_parts, _DOWNLOADS + "resnet18-f37072fd.pth"),
+    "mobilenet_v3_small": Architecture(
+        _mobilenet_v3("mobilenet_v3_small"),
+        "classifier.3",
+        lambda config: ("features",),
+        _DOWNLOADS + "mobilenet_v3_small-047dcff4.pth",
+    ),
+    "mobilenet_v3_large": Architecture(
+        _mobilenet_v3("mobilenet_v3_large"),
+        "classifier.3",
+        lambda config: ("features",),
+        _DOWNLOADS + "mobilenet_v3_large-5c1a4163.pth",
+    ),
+}
+
+
+def build(config: TrainConfig, classes: int) -> Network:
+    """The network of this configuration with random weights from torch's generator, for so many classes.
+
+    Without initial weights nothing is frozen: random features are not worth keeping.
+    """
+    architecture = REGISTRY[config.network]
+    frozen = () if config.initial_weights == "none" else architecture.frozen(config)
+    return Network(architecture.body(config, classes), architecture.head, frozen)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of weights, frozen ones included."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,48 @@
+"""From a finished run to a version that can be served: exported, proven, scored."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml import evaluation, export
+from ml.artifact import Card
+from ml.config import TrainConfig
+from ml.evaluation import Evaluated
+from ml.manifest import Manifest
+from ml.pack import PackReader
+from ml.serving import Predictor
+from ml.training import Fitted
+
+
+@dataclass(frozen=True)
+class Release:
+    """The card, as it lies in the folder, and the answers on 'test' that its scores come from."""
+
+    card: Card
+    tested: Evaluated
+
+
+def release(
+    fitted: Fitted,
+    config: TrainConfig,
+    manifest: Manifest,
+    packs: PackReader,
+    folder: Path,
+    name: str,
+    dataset_name: str,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Release:
+    """The version in `folder`: its files and its card. What is scored is the exported graph, as it will be served.
+
+    'validation' chooses the operating point, 'test' only reports. `report` hears how many images of a split are scored,
+    and 0 of 0 between the steps of the export; it may raise to stop. Raises ParityError.
+    """
+    card = export.export(fitted, config, manifest, packs, folder, name, dataset_name, tick=lambda: report(0, 0))
+    predictor = Predictor(folder / "model.onnx", card, threads=0)
+    validated = evaluation.evaluate_split(predictor, manifest, packs, "validation", None, report)
+    point = evaluation.choose_operating_point(validated)
+    tested = evaluation.evaluate_split(predictor, manifest, packs, "test", point, report)
+    scores = {"operating_point": point, "metrics": tested.metrics, "validation_metrics": validated.metrics}
+    card = card.model_copy(update=scores)
+    card.write(folder)
+    return Release(card, tested)

@@ -1,0 +1,179 @@
+"""The moving parts of a training run and the way through one epoch."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ml import checkpoint, device, optimization, ranking
+from ml.augmentation import augment
+from ml.checkpoint import Checkpoint
+from ml.config import TrainConfig
+from ml.errors import BadConfig
+from ml.loader import Batches, Cached
+from ml.manifest import Manifest
+from ml.networks import Network
+from ml.progress import EpochResult, Progress, Report
+from ml.selection import best_epoch, last_gain
+
+
+class Run:
+    """The moving parts of a run: all that a checkpoint holds, and the way through one epoch."""
+
+    def __init__(
+        self, config: TrainConfig, manifest: Manifest, network: Network, train: Cached, chosen: torch.device
+    ) -> None:
+        self.config = config
+        self.device = chosen
+        self.dtype = device.choose_precision(config.precision, chosen)
+        # Channels last is the faster layout of convolutions; torch's stubs do not know it as an argument of `to`.
+        self.network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.batches = Batches(train, config.batch_size, self.generator)
+        self.steps = len(self.batches)
+        labels_N = torch.from_numpy(train.labels_N)
+        self.loss = optimization.loss_of(config, labels_N, len(manifest.classes)).to(chosen)
+        self.optimizer = optimization.optimizer_of(config, network)
+        self.schedule = optimization.schedule_of(config, self.optimizer, self.steps)
+        self.scaler = torch.amp.GradScaler(chosen.type, enabled=self.dtype == torch.float16)
+        self.history: list[EpochResult] = []
+        self.best: dict[str, Any] = {"epoch": 0, "model": {}}
+        self.identity = {
+            "format": checkpoint.FORMAT,
+            "config": config.model_dump(mode="json"),
+            "classes": list(manifest.classes),
+            "dataset": manifest.content_sha256(),
+        }
+
+    def is_finished(self) -> bool:
+        patience = self.config.early_stopping_epochs
+        has_stalled = patience > 0 and len(self.history) - last_gain(self.history) >= patience
+        return has_stalled or len(self.history) >= self.config.epochs
+
+    def progress(self, step: int, images_per_s: float, result: EpochResult | None = None) -> Progress:
+        return Progress(
+            epoch=result.number if result else len(self.history) + 1,
+            epochs=self.config.epochs,
+            step=step,
+            steps=self.steps,
+            step_s=self.batches.batch_size / images_per_s,
+            images_per_s=images_per_s,
+            device=str(self.device),
+            epoch_result=result,
+        )
+
+    def epoch(self, validation: Cached, report: Report) -> EpochResult:
+        """Figures of the next epoch, added to the history; raises BadConfig where the loss is no longer a number."""
+        started_s = time.monotonic()
+        train_loss, train_accuracy, images_per_s = self._train(report)
+        loss, accuracy, auc = self._validate(validation, lambda: report(self.progress(self.steps, images_per_s)))
+        number = len(self.history) + 1
+        if not math.isfinite(train_loss + loss):
+            raise BadConfig(
+                f"The loss was no longer a number in epoch {number}. Lower the learning rate of "
+                f"{self.config.learning_rate:g}, for example to {self.config.learning_rate / 10:g}."
+            )
+        result = EpochResult(
+            number=number,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            validation_auc=auc,
+            learning_rate=self.schedule.get_last_lr()[0],
+            seconds=time.monotonic() - started_s,
+            images_per_s=images_per_s,
+        )
+        self.history.append(result)
+        self._keep_best(len(validation))
+        return result
+
+    def _train(self, report: Report) -> tuple[float, float, float]:
+        """Loss, accuracy and images per second of one pass over the training images."""
+        self.network.train()
+        sums = torch.zeros(2, device=self.device)  # loss, right answers: read once, so that a GPU is never waited for
+        seen, started_s = 0, time.monotonic()
+        for step, (images_NCHW, labels_N) in enumerate(self.batches, start=1):
+            images_NCHW = augment(images_NCHW.to(self.device), self.config.augmentation, self.generator)
+            labels_N = labels_N.to(self.device)
+            logits_NK = self._logits(images_NCHW)
+            loss = self.loss(logits_NK, labels_N)
+            self.optimizer.zero_grad()
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.schedule.step()
+            right = (logits_NK.argmax(dim=1) == labels_N).sum()
+            sums += torch.stack([loss.detach() * len(labels_N), right])
+            seen += len(labels_N)
+            report(self.progress(step, seen / (time.monotonic() - started_s)))
+        loss_sum, right_sum = sums.tolist()
+        return loss_sum / seen, right_sum / seen, seen / (time.monotonic() - started_s)
+
+    def _logits(self, images_NCHW: Tensor) -> Tensor:
+        images_NCHW = images_NCHW.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.network(images_NCHW).float()
+
+    @torch.inference_mode()
+    def _validate(self, validation: Cached, tick: Callable[[], None]) -> tuple[float, float, float | None]:
+        """Loss (plain cross-entropy), accuracy, and AUC of two classes; `tick` is called after every batch."""
+        self.network.eval()
+        parts_NK = []
+        for images_NCHW, _ in Batches(validation, self.config.batch_size):
+            parts_NK.append(self._logits(images_NCHW.to(self.device)).cpu())
+            tick()
+        logits_NK = torch.cat(parts_NK)
+        labels_N = torch.from_numpy(validation.labels_N)
+        accuracy = (logits_NK.argmax(dim=1) == labels_N).double().mean().item()
+        auc = None
+        if logits_NK.shape[1] == 2:
+            auc = ranking.auc(validation.labels_N, logits_NK.double().softmax(dim=1).numpy(), labels=[1]).value
+        return functional.cross_entropy(logits_NK, labels_N).item(), accuracy, auc
+
+    def _keep_best(self, validation_images: int) -> None:
+        number = len(self.history)
+        if best_epoch(self.history, validation_images) == number:
+            model = {name: tensor.cpu().clone() for name, tensor in self.network.body.state_dict().items()}
+            self.best = {"epoch": number, "model": model}
+
+    def best_network(self) -> Network:
+        self.network.body.load_state_dict(self.best["model"])
+        return self.network.to("cpu", memory_format=torch.contiguous_format).eval()
+
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            run=self.identity,
+            position={"epochs": len(self.history), "steps": len(self.history) * self.steps},
+            model=self.network.body.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            scheduler=self.schedule.state_dict(),
+            scaler=self.scaler.state_dict(),
+            rng={"torch": torch.get_rng_state(), "loader": self.generator.get_state(), "cuda": _cuda_rng_states()},
+            history=[result.model_dump() for result in self.history],
+            best=self.best,
+        )
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Everything as it was when `saved` was made; raises BadConfig where it belongs to another run."""
+        for part, mine in self.identity.items():
+            if saved.run.get(part) != mine:
+                raise BadConfig(f"The checkpoint was made with another {part}. Start a new training.")
+        self.network.body.load_state_dict(saved.model)
+        self.optimizer.load_state_dict(saved.optimizer)
+        self.schedule.load_state_dict(saved.scheduler)
+        self.scaler.load_state_dict(saved.scaler)
+        torch.set_rng_state(saved.rng["torch"])
+        self.generator.set_state(saved.rng["loader"])
+        if len(saved.rng["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(saved.rng["cuda"])
+        self.history = [EpochResult(**result) for result in saved.history]
+        self.best = saved.best
+
+
+def _cuda_rng_states() -> list[Tensor]:
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

@@ -1,0 +1,132 @@
+"""Serving: an exported version answers what an image shows. ONNX Runtime on the processor, free of torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml import images
+from ml.artifact import Card
+from ml.config import Frozen
+from ml.decisions import OperatingPoint, decide
+from ml.errors import BadArtifact
+from ml.onnx_runtime import errors, onnxruntime
+
+INPUT_NAME = "images"
+OUTPUT_NAME = "probabilities"
+
+_DOES_NOT_LOAD = (
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NoSuchFile,
+    errors.NotImplemented,
+    errors.RuntimeException,
+    OSError,
+)
+
+
+class Answer(Frozen):
+    """What the model says of one image.
+
+    `decision` is the positive class where its probability reaches the operating point's threshold (0.5 without one),
+    and the most probable class where there is no positive class. `label` is the decision, `probability` its own.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    decision: str
+    operating_point: OperatingPoint | None = None
+    abstained: bool = False
+    in_domain: bool | None = None
+
+
+class Predictor:
+    """A loaded version. Threads may share it; it must be made after a fork, not before."""
+
+    def __init__(self, model_path: Path, card: Card, threads: int = 1) -> None:
+        """Loads the graph; the file is not needed afterwards. `threads` of one answer; 0: as many as cores.
+
+        Raises BadArtifact where the graph does not load or is not the one that the card describes.
+        """
+        self.card = card
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime need not print it too
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(model_path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except _DOES_NOT_LOAD as error:
+            raise BadArtifact(
+                f"The model of '{card.name}' does not load: it is damaged or needs a newer ONNX Runtime. "
+                "Export the version again."
+            ) from error
+        self._check_signature()
+
+    def probabilities(self, batch_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """probabilities_NK of images as `ml.images.to_input` makes them. Raises BadArtifact if one is not finite."""
+        if not len(batch_NCHW):
+            return np.zeros((0, len(self.card.classes)), np.float32)
+        (probabilities_NK,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: batch_NCHW})
+        if not np.isfinite(probabilities_NK).all():
+            raise BadArtifact(
+                f"The model of '{self.card.name}' gave a probability that is not a number. Activate another version."
+            )
+        return np.asarray(probabilities_NK, np.float32)
+
+    def answer(self, image_HWC: NDArray[np.uint8]) -> Answer:
+        """What the model says of one decoded image of any size."""
+        return self.answers([image_HWC])[0]
+
+    def answers(self, images_HWC: Sequence[NDArray[np.uint8]]) -> list[Answer]:
+        """What the model says of each decoded image, computed in one batch."""
+        if not images_HWC:
+            return []
+        batch_NCHW = np.stack([images.to_input(image_HWC, self.card.input) for image_HWC in images_HWC])
+        return self.judge(self.probabilities(batch_NCHW), self.card.operating_point)
+
+    def judge(self, probabilities_NK: NDArray[np.floating], operating_point: OperatingPoint | None) -> list[Answer]:
+        """Probabilities turned into answers at an operating point, which need not be the card's own."""
+        classes = self.card.classes
+        decided_N = decide(probabilities_NK, classes, self.card.positive_class, operating_point)
+        return [
+            Answer(
+                label=classes[decided],
+                probability=row[decided],
+                probabilities=dict(zip(classes, row, strict=True)),
+                decision=classes[decided],
+                operating_point=operating_point,
+            )
+            for decided, row in zip(decided_N.tolist(), probabilities_NK.tolist(), strict=True)
+        ]
+
+    def self_test(self) -> None:
+        """Returns where a fixed image gets probabilities that add up to 1; else raises BadArtifact."""
+        size_px = self.card.input.size_px
+        ramp_HW = np.linspace(0, 255, size_px * size_px).astype(np.uint8).reshape(size_px, size_px)
+        batch_NCHW = np.broadcast_to(ramp_HW, (1, self.card.input.channels, size_px, size_px))
+        total = float(self.probabilities(np.ascontiguousarray(batch_NCHW)).sum())
+        if abs(total - 1) > 1e-3:
+            raise BadArtifact(f"The probabilities of '{self.card.name}' add up to {total:.3f}, not to 1.")
+
+    def _check_signature(self) -> None:
+        """Compares names, types and shapes; the size of the batch is free."""
+        size_px = self.card.input.size_px
+        expected = (
+            [(INPUT_NAME, "tensor(uint8)", [self.card.input.channels, size_px, size_px])],
+            [(OUTPUT_NAME, "tensor(float)", [len(self.card.classes)])],
+        )
+        found = tuple(
+            [(node.name, node.type, node.shape[1:]) for node in nodes]
+            for nodes in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        if found != expected:
+            raise BadArtifact(
+                f"The model of '{self.card.name}' takes and gives {found}; its card says {expected}. "
+                "Export the version again."
+            )

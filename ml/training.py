@@ -1,0 +1,95 @@
+"""One straight loop from a configuration and a data set to a trained network."""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ml import checkpoint, device, loader, networks, weights
+from ml.config import Split, TrainConfig
+from ml.errors import BadConfig
+from ml.images import InputSpec
+from ml.loader import Cached
+from ml.manifest import Manifest
+from ml.networks import Network
+from ml.pack import PackReader
+from ml.progress import EpochResult, Progress, Report
+from ml.run import Run
+
+__all__ = ["EpochResult", "Fitted", "Progress", "Report", "fit"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished run; the network holds the weights of its best epoch and is on the CPU, in evaluation mode."""
+
+    network: Network
+    history: list[EpochResult]
+    best_epoch: int
+    device: str
+    wall_s: float
+
+
+def fit(
+    config: TrainConfig,
+    manifest: Manifest,
+    packs: PackReader,
+    scratch: Path,
+    report: Report,
+    save_checkpoint: Callable[[Path, int], None],
+    resume_from: Path | None = None,
+    resolve_version: Callable[[int], Path] | None = None,
+    weights_dir: Path | None = None,
+    default_device: str = "auto",
+) -> Fitted:
+    """The network trained on the split 'train', its best epoch chosen on 'validation'.
+
+    What is best says `ml.selection`. `report` is called at every step, also of a download and of validation, and may
+    raise to stop the run; `save_checkpoint` gets the file and the number of each epoch, before the epoch is reported.
+    Resumed from such a file, a run on a CPU ends with the same bits.
+    """
+    started_s = time.monotonic()
+    chosen = device.choose(config.device, default_device)
+    torch.manual_seed(config.seed)
+    network = networks.build(config, len(manifest.classes))
+    report_share = functools.partial(_report_prepared, config, chosen, report)
+    if resume_from is None:
+        weights.load_initial(network, config, resolve_version, weights_dir, lambda: report_share(0.0))
+    train, validation = _cached(config, manifest, packs, scratch, report_share)
+    run = Run(config, manifest, network, train, chosen)
+    if resume_from is not None:
+        run.restore(checkpoint.load(resume_from))
+    earlier_s = sum(result.seconds for result in run.history)
+    while not run.is_finished():
+        result = run.epoch(validation, report)
+        checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
+        save_checkpoint(scratch / "checkpoint.pt", result.number)
+        report(run.progress(run.steps, result.images_per_s, result))
+    wall_s = earlier_s + time.monotonic() - started_s
+    return Fitted(run.best_network(), run.history, run.best["epoch"], device.describe(chosen), wall_s)
+
+
+def _cached(
+    config: TrainConfig, manifest: Manifest, packs: PackReader, scratch: Path, report: Callable[[float], None]
+) -> tuple[Cached, Cached]:
+    """The images of 'train' and 'validation', decoded; `report` hears the share that is done."""
+    chosen: tuple[Split, Split] = ("train", "validation")
+    rows = {split: manifest.of_split(split) for split in chosen}
+    for split in chosen:
+        if not rows[split]:
+            raise BadConfig(f"The data set has no images in the split '{split}'. Ingest it again with other shares.")
+    total = len(rows["train"]) + len(rows["validation"])
+    spec = InputSpec(size_px=config.image_size_px)
+
+    def cached(split: Split, before: int) -> Cached:
+        path = scratch / f"{split}.npy"
+        return loader.cache(manifest, rows[split], packs, spec, path, lambda done: report((before + done) / total))
+
+    return cached("train", 0), cached("validation", len(rows["train"]))
+
+
+def _report_prepared(config: TrainConfig, chosen: torch.device, report: Report, share: float) -> None:
+    report(Progress(epoch=0, epochs=config.epochs, step=0, steps=0, images_per_s=0, device=str(chosen), prepared=share))
