@@ -1,0 +1,115 @@
+// Draws the charts of a page. The data lies in <script type="application/json" data-chart-of="ID">;
+// a fragment that brings new data redraws its chart in place, so nothing flickers.
+(() => {
+  "use strict";
+  // Okabe and Ito's colours, which people with any colour vision tell apart; the order fits each background.
+  const COLORS = {
+    light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7"],
+    dark: ["#56B4E9", "#E69F00", "#3FC79A", "#CC79A7"],
+  };
+  const DASHES = ["solid", "dash", "dot", "dashdot"]; // a second sign beside colour
+  const drawn = new Map();
+
+  const kinds = {
+    curves(data, colors) {
+      if (!data.epochs.length) return null;
+      const lines = data.lines.filter((line) => line.values.some((value) => value !== null));
+      return {
+        traces: lines.map((line, i) => ({
+          x: data.epochs, y: line.values, name: line.name, mode: data.epochs.length < 40 ? "lines+markers" : "lines",
+          line: { color: colors[i], dash: DASHES[i], width: 2 }, marker: { size: 5 },
+        })),
+        layout: { xaxis: { title: { text: "Epoch" }, tickformat: "d" }, yaxis: { rangemode: "normal" } },
+      };
+    },
+
+    roc(data, colors) {
+      const share = (text) => ({ title: { text }, range: [-0.01, 1.02], constrain: "domain" });
+      return {
+        traces: [
+          { x: [0, 1], y: [0, 1], name: "Chance", mode: "lines", line: { color: "#888", dash: "dot", width: 1 }, hoverinfo: "skip" },
+          {
+            x: data.fpr, y: data.tpr, customdata: data.thresholds, name: "Model", mode: "lines",
+            line: { color: colors[0], width: 2.5, shape: "linear" },
+            hovertemplate: "sensitivity %{y:.3f}, false alarms %{x:.3f}, threshold %{customdata:.3f}<extra></extra>",
+          },
+          ...(data.point ? [{
+            x: [data.point.fpr], y: [data.point.tpr], name: "Operating point", mode: "markers",
+            marker: { color: colors[1], size: 12, symbol: "diamond", line: { width: 1.5, color: "#fff" } },
+            hovertemplate: "sensitivity %{y:.3f}, specificity " + (1 - data.point.fpr).toFixed(3) + "<extra></extra>",
+          }] : []),
+        ],
+        layout: { xaxis: share("1 − specificity"), yaxis: { ...share("Sensitivity"), scaleanchor: "x" } },
+      };
+    },
+
+    calibration(data, colors) {
+      const bins = data.bins.filter((bin) => bin.n > 0);
+      const most = Math.max(...bins.map((bin) => bin.n));
+      return {
+        traces: [
+          { x: [0, 1], y: [0, 1], name: "Perfect", mode: "lines", line: { color: "#888", dash: "dot", width: 1 }, hoverinfo: "skip" },
+          {
+            x: bins.map((bin) => bin.mean_probability), y: bins.map((bin) => bin.frequency), customdata: bins.map((bin) => bin.n),
+            name: "Model", mode: "lines+markers", line: { color: colors[0], width: 2 },
+            marker: { size: bins.map((bin) => 6 + 12 * Math.sqrt(bin.n / most)) },
+            hovertemplate: "predicted %{x:.2f}, observed %{y:.2f}, %{customdata} images<extra></extra>",
+          },
+        ],
+        layout: {
+          xaxis: { title: { text: "Predicted probability" }, range: [-0.02, 1.02] },
+          yaxis: { title: { text: "Observed frequency" }, range: [-0.04, 1.04] },
+        },
+      };
+    },
+
+    counts(data, colors) {
+      const names = data.classes.map((entry) => entry.name);
+      return {
+        traces: ["train", "validation", "test"].map((split, i) => ({
+          type: "bar", orientation: "h", y: names, x: data.classes.map((entry) => entry[split]),
+          name: { train: "training", validation: "validation", test: "test" }[split], marker: { color: colors[i] },
+        })),
+        layout: {
+          barmode: "stack", legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal" }, height: 110 + 26 * Math.min(names.length, 40),
+          xaxis: { title: { text: "Images" } }, yaxis: { autorange: "reversed", type: "category", automargin: true },
+        },
+      };
+    },
+  };
+
+  function draw(id, data) {
+    const place = document.getElementById(id);
+    if (!place) return;
+    const theme = document.documentElement.dataset.bsTheme === "dark" ? "dark" : "light";
+    const chart = kinds[data.kind](data, COLORS[theme]);
+    place.hidden = !chart;
+    if (!chart) return;
+    Plotly.react(place, chart.traces, layout(chart.layout, place), { displayModeBar: false, responsive: true });
+    drawn.set(id, data);
+  }
+
+  function layout(own, place) {
+    const style = getComputedStyle(document.body);
+    const grid = style.getPropertyValue("--chart-grid");
+    const axis = { gridcolor: grid, linecolor: grid, zeroline: false, automargin: true };
+    return {
+      font: { family: style.fontFamily, size: 13, color: style.color },
+      paper_bgcolor: "transparent", plot_bgcolor: "transparent",
+      margin: { l: 52, r: 12, t: 12, b: 44 }, height: own.height ?? 320,
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+      uirevision: place.id, // what a person zoomed into stays when new data comes
+      ...own,
+      xaxis: { ...axis, ...own.xaxis },
+      yaxis: { ...axis, ...own.yaxis },
+    };
+  }
+
+  function drawAll(root) {
+    for (const source of root.querySelectorAll("script[data-chart-of]")) draw(source.dataset.chartOf, JSON.parse(source.textContent));
+  }
+
+  document.addEventListener("htmx:afterSettle", () => drawAll(document));
+  document.addEventListener("themechange", () => { for (const [id, data] of drawn) draw(id, data); });
+  drawAll(document);
+})();

@@ -1,0 +1,89 @@
+"""The product: people, rows, pages, JSON. `create_app` only wires."""
+
+import secrets
+import time
+from pathlib import Path
+
+from flask import Flask, g, request
+from flask_bootstrap import Bootstrap5
+from flask_compress import Compress
+from sqlalchemy import make_url
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from webapp import errors, logs, queue, security, storage, uploads
+from webapp.models import db
+from webapp.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    settings = settings or Settings()
+    logs.configure(settings.log_level)
+    app = Flask(__name__, root_path=str(ROOT), static_folder="static", template_folder="templates")
+    app.config.from_mapping(_flask_config(settings))
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["settings"] = settings
+    app.extensions["store"] = storage.open_store(settings.storage)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops, hops)  # type: ignore[method-assign]
+
+    app.before_request(_begin)
+    db.init_app(app)
+    queue.init_app(app, settings.redis)
+    uploads.init_app(app)
+    security.init_app(app)
+    errors.init_app(app)
+    Bootstrap5(app)
+    Compress(app)
+    _register(app)
+    return app
+
+
+def _register(app: Flask) -> None:
+    from webapp import assets, cli, health, metrics, pages
+    from webapp.admin import views as admin
+    from webapp.api import views as api
+    from webapp.auth import views as auth
+    from webapp.datasets import views as datasets
+    from webapp.experiments import views as experiments
+    from webapp.predictions import active
+    from webapp.predictions import views as predictions
+    from webapp.registry import views as registry
+
+    for part in (assets, health, metrics, pages, admin, api, auth, datasets, experiments, predictions, registry):
+        app.register_blueprint(part.bp)
+    pages.init_app(app)
+    active.init_app(app)
+    cli.init_app(app)
+
+
+def _flask_config(settings: Settings) -> dict[str, object]:
+    if make_url(settings.database).get_backend_name() == "sqlite":
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return {
+        "SECRET_KEY": settings.secret,
+        "SQLALCHEMY_DATABASE_URI": settings.database,
+        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "pool_size": settings.web_threads},
+        "PERMANENT_SESSION_LIFETIME": settings.session_hours * 3600,
+        "SESSION_REFRESH_EACH_REQUEST": False,  # the time counts from the login
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": settings.is_production,
+        "WTF_CSRF_CHECK_DEFAULT": False,  # webapp.security protects every unsafe request of a session itself
+        "WTF_CSRF_TIME_LIMIT": None,
+        "RATELIMIT_STORAGE_URI": settings.redis.replace("unix://", "redis+unix://", 1),
+        "BOOTSTRAP_SERVE_LOCAL": True,
+        "COMPRESS_MIMETYPES": ["text/html", "text/css", "text/javascript", "application/json", "image/svg+xml"],
+    }
+
+
+def _begin() -> None:
+    g.started_s = time.perf_counter()
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = (
+        given
+        if 8 <= len(given) <= 64 and given.isascii() and given.replace("-", "").isalnum()
+        else secrets.token_hex(8)
+    )

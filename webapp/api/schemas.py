@@ -1,0 +1,182 @@
+"""What clients send and get: rows as JSON, bodies as models."""
+
+import datetime
+from typing import Any
+
+from flask import url_for
+from pydantic import Field
+
+from ml.config import Frozen, IngestOptions, TrainConfig
+from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion
+from webapp.predictions.active import Loaded
+from webapp.predictions.service import Answered
+from webapp.registry import service as registry
+
+
+class DatasetOptions(IngestOptions):
+    """The `options` of an upload."""
+
+    review: bool = Field(False, description="Wait for a person to confirm what was found")
+
+
+class NewExperiment(Frozen):
+    dataset_id: int = Field(ge=1, le=MAX_ID)
+    name: str
+    config: TrainConfig = Field(default_factory=TrainConfig)
+
+
+class NewDatasetFromSource(Frozen):
+    source: str
+    name: str = ""
+    options: IngestOptions = Field(default_factory=IngestOptions)
+
+
+class NewEvaluation(Frozen):
+    version: int = Field(ge=1, le=MAX_ID)
+    dataset_id: int = Field(ge=1, le=MAX_ID)
+    split: str = "test"
+
+
+class Reason(Frozen):
+    reason: str
+
+
+class EncodedImages(Frozen):
+    """Images as base64 text."""
+
+    images: list[str] = Field(min_length=1)
+
+
+def moment(value: datetime.datetime | None) -> str | None:
+    return value.isoformat() if value else None
+
+
+def dataset(row: Dataset) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "status": row.status,
+        "rejected_because": row.rejected_because,
+        "progress": row.progress,
+        "sha256": row.sha256,
+        "images": row.images,
+        "groups": row.groups,
+        "classes": row.classes,
+        "positive_class": row.positive_class,
+        "source": row.source_name or "upload",
+        "issues": row.report.get("issues", []),
+        "rejected": row.report.get("rejected", []),
+        "left_out": row.report.get("left_out", []),
+        "options": row.options,
+        "created_at": moment(row.created_at),
+        "url": url_for("api.read_dataset", dataset_id=row.id),
+    }
+
+
+def epoch(row: Epoch) -> dict[str, Any]:
+    return {
+        name: getattr(row, name)
+        for name in (
+            "number",
+            "attempt",
+            "train_loss",
+            "train_accuracy",
+            "validation_loss",
+            "validation_accuracy",
+            "validation_auc",
+            "learning_rate",
+            "seconds",
+            "images_per_s",
+        )
+    }
+
+
+def experiment(row: Experiment) -> dict[str, Any]:
+    tested = registry.test_evaluation(row.version) if row.version else None
+    return {
+        "id": row.id,
+        "name": row.name,
+        "dataset_id": row.dataset_id,
+        "status": row.status,
+        "progress": row.progress,
+        "phase": row.phase,
+        "eta_s": row.eta_s,
+        "images_per_s": row.images_per_s,
+        "device": row.device,
+        "config": row.config,
+        "epochs": [epoch(item) for item in row.epochs],
+        "metrics": tested.metrics if tested else None,
+        "version": row.version.id if row.version else None,
+        "failed_because": row.failed_because,
+        "attempts": row.attempts,
+        "checkpoint_epoch": row.checkpoint_epoch,
+        "created_at": moment(row.created_at),
+        "started_at": moment(row.started_at),
+        "finished_at": moment(row.finished_at),
+        "url": url_for("api.read_experiment", experiment_id=row.id),
+    }
+
+
+def version(row: ModelVersion, active: Activation | None) -> dict[str, Any]:
+    tested = registry.test_evaluation(row)
+    return {
+        "version": row.id,
+        "name": row.name,
+        "network": row.network,
+        "classes": row.classes,
+        "positive_class": row.positive_class,
+        "experiment_id": row.experiment_id,
+        "dataset_id": row.experiment.dataset_id,
+        "sha256": row.model_sha256,
+        "is_active": active is not None and active.version_id == row.id,
+        "files": {
+            name: {"sha256": sha256, "url": url_for("api.version_file", version_id=row.id, name=name)}
+            for name, sha256 in row.files.items()
+        },
+        "metrics": tested.metrics if tested else None,
+        "created_at": moment(row.created_at),
+        "url": url_for("api.read_version", version_id=row.id),
+    }
+
+
+def activation(row: Activation) -> dict[str, Any]:
+    return {
+        "version": row.version_id,
+        "name": row.version.name,
+        "reason": row.reason,
+        "by": row.user.email,
+        "is_rollback": row.is_rollback,
+        "activated_at": moment(row.created_at),
+    }
+
+
+def evaluation(row: Evaluation) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "version": row.version_id,
+        "dataset_id": row.dataset_id,
+        "split": row.split,
+        "status": row.status,
+        "progress": row.progress,
+        "failed_because": row.failed_because,
+        "attempts": row.attempts,
+        "metrics": row.metrics,
+        "confident_errors": row.confident_errors,
+        "created_at": moment(row.created_at),
+        "finished_at": moment(row.finished_at),
+        "url": url_for("api.read_evaluation", evaluation_id=row.id),
+    }
+
+
+def predictions(loaded: Loaded, answered: list[Answered], request_id: str) -> dict[str, Any]:
+    return {
+        "model": {"version": loaded.version, "name": loaded.name},
+        "predictions": [_prediction(item) for item in answered],
+        "request_id": request_id,
+    }
+
+
+def _prediction(item: Answered) -> dict[str, Any]:
+    if item.answer is None:
+        return {"filename": item.filename, "error": item.error}
+    return {"filename": item.filename, **item.answer.model_dump(mode="json"), "heatmap_png": None}

@@ -1,0 +1,158 @@
+"""Data sets: bringing them in, reading them, forgetting them."""
+
+import functools
+from collections.abc import Hashable, Iterator
+from typing import Any, BinaryIO, cast
+
+from flask import current_app
+from sqlalchemy import select
+
+from ml.config import IngestOptions
+from ml.manifest import ImageRow, Manifest
+from ml.sources import SOURCES
+from webapp import audit, queue
+from webapp.errors import Conflict, Invalid, NotFound, UnsupportedMedia
+from webapp.models import Dataset, Evaluation, Experiment, User, db, find
+from webapp.storage import DamagedObject, Store, verify
+
+MAGIC = {b"PK\x03\x04": 0, b"PK\x05\x06": 0, b"\x1f\x8b": 0, b"\xfd7zXZ\x00": 0, b"BZh": 0, b"ustar": 257}
+
+
+def store() -> Store:
+    found: Store = current_app.extensions["store"]
+    return found
+
+
+def create_from_archive(stream: BinaryIO, name: str, options: IngestOptions, user: User) -> Dataset:
+    """A pending data set whose archive is kept and whose ingest waits. Raises Invalid, UnsupportedMedia."""
+    name = clean_name(name)
+    _refuse_other_formats(stream)
+    archive_sha256 = store().keep(stream)
+    return _begin(Dataset(name=name, archive_sha256=archive_sha256), options, user)
+
+
+def create_from_source(source_name: str, name: str, options: IngestOptions, user: User) -> Dataset:
+    """A pending data set that a worker brings in by its well-known name. Raises Invalid."""
+    if source_name not in SOURCES:
+        raise Invalid(
+            f"There is no data set named '{source_name}'; choose one of {', '.join(SOURCES)}.",
+            {"source": f"one of {', '.join(SOURCES)}"},
+        )
+    return _begin(Dataset(name=clean_name(name or source_name), source_name=source_name), options, user)
+
+
+def _begin(dataset: Dataset, options: IngestOptions, user: User) -> Dataset:
+    dataset.options = options.model_dump(mode="json")
+    dataset.created_by = user
+    db.session.add(dataset)
+    audit.record("dataset.create", dataset, user, name=dataset.name, source=dataset.source_name)
+    db.session.commit()
+    queue.ring(queue.INGEST, dataset.id)
+    return dataset
+
+
+def clean_name(name: str) -> str:
+    """The name without surplus white space. Raises Invalid."""
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= 200 or not name.isprintable():
+        raise Invalid("The name must have 1 to 200 printable characters.", {"name": "1 to 200 characters"})
+    return name
+
+
+def _refuse_other_formats(stream: BinaryIO) -> None:
+    """Judges by the first bytes: the name and the MIME type that a client sends say nothing."""
+    head = stream.read(512)
+    stream.seek(0)
+    if not head:
+        raise Invalid("The archive is empty (0 bytes). Choose the file again.", {"archive": "0 bytes"})
+    if not any(head[offset:].startswith(magic) for magic, offset in MAGIC.items()):
+        raise UnsupportedMedia(
+            "This is no zip, tar, tar.gz, tar.xz or npz file. Pack the class folders into one of these."
+        )
+
+
+def get(dataset_id: int) -> Dataset:
+    """The data set. Raises NotFound."""
+    dataset = find(Dataset, dataset_id)
+    if dataset is None:
+        raise NotFound(f"There is no data set {dataset_id}.")
+    return dataset
+
+
+def get_ready(dataset_id: int) -> Dataset:
+    """The data set, which is ready for use. Raises NotFound, Conflict."""
+    dataset = get(dataset_id)
+    if dataset.status != "ready":
+        reason = dataset.rejected_because or "Wait for its ingest."
+        raise Conflict(f"Data set {dataset_id} is {dataset.status}, not ready. {reason}")
+    return dataset
+
+
+def ready() -> list[Dataset]:
+    """All data sets that can be trained on, newest first."""
+    return list(db.session.scalars(select(Dataset).where(Dataset.status == "ready").order_by(Dataset.id.desc())))
+
+
+def manifest_of(dataset: Dataset) -> Manifest:
+    """The list of the images of a ready data set. Raises Conflict, MissingObject, DamagedObject."""
+    if dataset.manifest_sha256 is None:
+        raise Conflict(f"Data set {dataset.id} has no list of images: it is {dataset.status}.")
+    return _manifest(cast(Hashable, store()), dataset.manifest_sha256)
+
+
+@functools.lru_cache(maxsize=2)
+def _manifest(store: Hashable, sha256: str) -> Manifest:
+    with cast(Store, store).fetch(sha256) as path:
+        verify(path, sha256)
+        return Manifest.read(path)
+
+
+def rows_of(dataset: Dataset, start: int = 0, **wanted: str | None) -> Iterator[tuple[int, ImageRow]]:
+    """Numbered rows from `start` on whose label, split or group is the wanted one."""
+    wanted = {key: value for key, value in wanted.items() if value}
+    rows = manifest_of(dataset).rows
+    for number in range(start, len(rows)):
+        if all(getattr(rows[number], key) == value for key, value in wanted.items()):
+            yield number, rows[number]
+
+
+def image_bytes(dataset: Dataset, number: int) -> bytes:
+    """The canonical PNG of the image in row `number`. Raises NotFound, MissingObject, DamagedObject."""
+    rows = manifest_of(dataset).rows
+    if not 0 <= number < len(rows):
+        raise NotFound(f"Data set {dataset.id} has no image {number}; it has {len(rows)}.")
+    row = rows[number]
+    with store().open(dataset.pack_sha256s[row.pack]) as pack:
+        pack.seek(row.offset)
+        data = pack.read(row.length)
+    if len(data) < row.length:
+        raise DamagedObject(f"Pack {row.pack} of data set {dataset.id} ends before image {number}; restore it.")
+    return data
+
+
+def sample(dataset: Dataset, per_class: int = 6) -> dict[str, list[int]]:
+    """The first images of each class, by their row numbers."""
+    found: dict[str, list[int]] = {entry["name"]: [] for entry in dataset.classes}
+    for number, row in enumerate(manifest_of(dataset).rows):
+        if len(found[row.label]) < per_class:
+            found[row.label].append(number)
+    return found
+
+
+def dependants(dataset: Dataset) -> dict[str, list[int]]:
+    """What would break if the data set went: the ids of experiments and evaluations."""
+    return {
+        "experiments": list(db.session.scalars(select(Experiment.id).where(Experiment.dataset_id == dataset.id))),
+        "evaluations": list(db.session.scalars(select(Evaluation.id).where(Evaluation.dataset_id == dataset.id))),
+    }
+
+
+def delete(dataset: Dataset, user: User) -> None:
+    """Forgets a data set that nothing depends on; the janitor removes its bytes. Raises Conflict."""
+    users: Any = {kind: ids for kind, ids in dependants(dataset).items() if ids}
+    if users:
+        named = "; ".join(f"{kind} {', '.join(map(str, ids))}" for kind, ids in users.items())
+        raise Conflict(f"Data set {dataset.id} is used by {named}. It cannot be deleted while they exist.")
+    audit.record("dataset.delete", dataset, user, name=dataset.name, sha256=dataset.sha256)
+    db.session.delete(dataset)
+    db.session.commit()

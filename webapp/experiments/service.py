@@ -1,0 +1,90 @@
+"""Experiments: queued, watched, cancelled, resumed."""
+
+from sqlalchemy import select, update
+
+from ml.config import TrainConfig
+from webapp import audit, queue
+from webapp.datasets import service as datasets
+from webapp.errors import Conflict, Invalid, NotFound
+from webapp.models import Experiment, ModelVersion, User, db, find, move, now
+
+
+def create(dataset_id: int, name: str, config: TrainConfig, user: User) -> Experiment:
+    """A queued experiment. Raises NotFound, Conflict, Invalid."""
+    dataset = datasets.get_ready(dataset_id)
+    _check_initial_weights(config)
+    experiment = Experiment(
+        name=datasets.clean_name(name), dataset=dataset, config=config.model_dump(mode="json"), created_by=user
+    )
+    db.session.add(experiment)
+    audit.record("experiment.create", experiment, user, dataset=dataset.id, network=config.network)
+    db.session.commit()
+    queue.ring(queue.TRAIN, experiment.id)
+    return experiment
+
+
+def _check_initial_weights(config: TrainConfig) -> None:
+    kind, _, number = config.initial_weights.partition(":")
+    if kind != "version":
+        return
+    version = find(ModelVersion, int(number))
+    if version is None:
+        raise Invalid(f"There is no version {number} to start from.", {"config.initial_weights": "no such version"})
+    if version.network != config.network:
+        raise Invalid(
+            f"Version {number} is a '{version.network}', the experiment asks for a '{config.network}'.",
+            {"config.initial_weights": f"a version of '{config.network}' is needed"},
+        )
+
+
+def get(experiment_id: int) -> Experiment:
+    """The experiment. Raises NotFound."""
+    experiment = find(Experiment, experiment_id)
+    if experiment is None:
+        raise NotFound(f"There is no experiment {experiment_id}.")
+    return experiment
+
+
+def cancel(experiment: Experiment, user: User) -> None:
+    """Stops the experiment: at once where it waits, at its next step where it runs. Raises Conflict."""
+    if move(Experiment, experiment.id, "cancelled", ("queued",), finished_at=now()):
+        pass
+    elif not move(Experiment, experiment.id, "cancelling", ("running", "cancelling")):
+        db.session.rollback()
+        raise Conflict(
+            f"Experiment {experiment.id} has {experiment.status}; only a waiting or running one can be cancelled."
+        )
+    audit.record("experiment.cancel", experiment, user)
+    db.session.commit()
+
+
+def resume(experiment: Experiment, user: User) -> None:
+    """Queues an experiment that ended without a version, to go on from its last checkpoint. Raises Conflict."""
+    statement = (
+        update(Experiment)
+        .where(Experiment.id == experiment.id, Experiment.status.in_(("failed", "cancelled")))
+        .values(
+            status="queued",
+            failed_because=None,
+            finished_at=None,
+            losses=0,
+            attempt_token=None,
+            heartbeat_at=None,
+            rung_at=None,
+            phase="",
+            eta_s=None,
+        )
+        .execution_options(synchronize_session="fetch")
+    )
+    if db.session.execute(statement).rowcount != 1:  # type: ignore[attr-defined]
+        db.session.rollback()
+        raise Conflict(
+            f"Experiment {experiment.id} is {experiment.status}; only a failed or cancelled one can be resumed."
+        )
+    audit.record("experiment.resume", experiment, user, from_epoch=experiment.checkpoint_epoch)
+    db.session.commit()
+    queue.ring(queue.TRAIN, experiment.id)
+
+
+def newest(limit: int) -> list[Experiment]:
+    return list(db.session.scalars(select(Experiment).order_by(Experiment.id.desc()).limit(limit)))

@@ -1,0 +1,154 @@
+"""Experiments: the list, a new one, and watching one."""
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload, selectinload
+from werkzeug.wrappers import Response as BaseResponse
+
+from ml.config import PRESETS, TrainConfig
+from webapp import forms, queue
+from webapp.datasets import service as datasets
+from webapp.errors import AppError, Invalid
+from webapp.experiments import service
+from webapp.models import FINAL_STATUSES, Experiment, ModelVersion, db
+from webapp.pagination import page_of
+from webapp.security import actor, allow
+
+bp = Blueprint("experiments", __name__, url_prefix="/experiments")
+Page = str | BaseResponse | tuple[str, int]
+# What most people set; every other hyper-parameter is offered under "All settings".
+BASIC = ("network", "initial_weights", "image_size_px", "epochs", "batch_size", "learning_rate")
+CURVES = {
+    "loss-curve": (("train_loss", "Training loss"), ("validation_loss", "Validation loss")),
+    "score-curve": (
+        ("train_accuracy", "Training accuracy"),
+        ("validation_accuracy", "Validation accuracy"),
+        ("validation_auc", "Validation AUC"),
+    ),
+}
+EPOCHS_SHOWN_LIVE = 10
+
+
+@bp.get("/")
+@allow("viewer")
+def index() -> str:
+    statement = select(Experiment).options(joinedload(Experiment.dataset), selectinload(Experiment.version))
+    page = page_of(statement, Experiment, cursor=request.args.get("cursor"))
+    return render_template("experiments/index.html", page=page, has_data=bool(datasets.ready()))
+
+
+@bp.get("/new")
+@allow("researcher")
+def new() -> str:
+    dataset_id, clone_id = request.args.get("dataset", type=int), request.args.get("clone", type=int)
+    if clone_id is None:
+        return _form_page({}, {}, "", dataset_id)
+    origin = service.get(clone_id)
+    values = forms.flatten(origin.config, "config")
+    return _form_page(values, {}, f"{origin.name} (copy)"[:200], dataset_id or origin.dataset_id)
+
+
+def _form_page(
+    values: dict[str, Any], errors: dict[str, str], name: str, dataset_id: int | None, problem: str | None = None
+) -> str:
+    own, *nested = forms.groups_of(TrainConfig, "config", values, errors)
+    basic = [field for field in own.fields if field.name.removeprefix("config.") in BASIC]
+    return render_template(
+        "experiments/new.html",
+        basic=basic,
+        other=[field for field in own.fields if field not in basic],
+        nested=nested,
+        datasets=datasets.ready(),
+        dataset_id=dataset_id,
+        name=name,
+        errors=errors,
+        problem=problem,
+        presets=_presets(),
+        weights=_initial_weights(),
+    )
+
+
+def _initial_weights() -> list[str]:
+    """What the form proposes; a file's name can be typed as well."""
+    newest = db.session.scalars(select(ModelVersion.id).order_by(ModelVersion.id.desc()).limit(20))
+    return ["none", "imagenet", *(f"version:{number}" for number in newest)]
+
+
+def _presets() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "title": title, "purpose": purpose, "values": forms.flatten(config.model_dump(), "config")}
+        for name, (title, purpose, config) in PRESETS.items()
+    ]
+
+
+@bp.post("/new")
+@allow("researcher")
+def create() -> Page:
+    values, name = forms.typed(TrainConfig, "config", request.form), request.form.get("name", "")
+    dataset_id = request.form.get("dataset_id", type=int)
+    try:
+        if dataset_id is None:
+            raise Invalid("Choose the data set to train on.", {"dataset_id": "choose one"})
+        experiment = service.create(dataset_id, name, forms.parse(TrainConfig, "config", values), actor().user)
+    except AppError as error:
+        fields = error.fields if isinstance(error, Invalid) else {}
+        return _form_page(values, fields, name, dataset_id, str(error)), error.status
+    return redirect(url_for("experiments.detail", experiment_id=experiment.id))
+
+
+@bp.get("/<int:experiment_id>")
+@allow("viewer")
+def detail(experiment_id: int) -> str:
+    experiment = service.get(experiment_id)
+    settings = forms.groups_of(TrainConfig, "config", forms.flatten(experiment.config, "config"), {})
+    return render_template("experiments/detail.html", settings=settings, **_live(experiment))
+
+
+@bp.get("/<int:experiment_id>/live")
+@allow("viewer")
+def live(experiment_id: int) -> str:
+    return render_template("experiments/_live.html", **_live(service.get(experiment_id)))
+
+
+def _live(experiment: Experiment) -> dict[str, Any]:
+    is_final = experiment.status in FINAL_STATUSES
+    return {
+        "experiment": experiment,
+        "is_final": is_final,
+        "curves": _curves(experiment),
+        "epochs": experiment.epochs[::-1] if is_final else experiment.epochs[: -EPOCHS_SHOWN_LIVE - 1 : -1],
+        "position": queue.position(queue.TRAIN, experiment.id) if experiment.status == "queued" else None,
+    }
+
+
+def _curves(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """What each chart is drawn from, by the chart's id."""
+    epochs = experiment.epochs
+    return {
+        name: {
+            "kind": "curves",
+            "epochs": [epoch.number for epoch in epochs],
+            "lines": [
+                {"name": title, "values": [getattr(epoch, column) for epoch in epochs]} for column, title in columns
+            ],
+        }
+        for name, columns in CURVES.items()
+    }
+
+
+@bp.post("/<int:experiment_id>/cancel")
+@allow("researcher")
+def cancel(experiment_id: int) -> BaseResponse:
+    service.cancel(service.get(experiment_id), actor().user)
+    return redirect(url_for("experiments.detail", experiment_id=experiment_id))
+
+
+@bp.post("/<int:experiment_id>/resume")
+@allow("researcher")
+def resume(experiment_id: int) -> BaseResponse:
+    experiment = service.get(experiment_id)
+    service.resume(experiment, actor().user)
+    flash(f"The experiment goes on after epoch {experiment.checkpoint_epoch}.", "success")
+    return redirect(url_for("experiments.detail", experiment_id=experiment_id))

@@ -1,0 +1,72 @@
+"""What an orchestrator asks: does the process live, and may it get requests?"""
+
+import logging
+from collections.abc import Callable
+
+from flask import Blueprint, Response, current_app, json
+from sqlalchemy import text
+
+from webapp import queue
+from webapp.models import db
+from webapp.predictions.active import active_model
+
+log = logging.getLogger(__name__)
+bp = Blueprint("health", __name__)
+
+
+@bp.get("/health/live")
+def live() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@bp.get("/health")
+def ready() -> Response:
+    """200 where this process can serve, 503 where a part is down or there is no model to answer with.
+
+    The status is `ok` only where nothing is wrong: an active version that cannot be loaded while the one before it
+    still serves is `degraded`, but no reason to take the process out of service.
+    """
+    checks = {
+        "database": _check(lambda: db.session.execute(text("SELECT 1"))),
+        "redis": _check(lambda: queue.connection().ping()),
+        "storage": _check(lambda: current_app.extensions["store"].check()),
+    }
+    model, checks["model"] = _model() if checks["database"] == "ok" else (_loaded(), "unknown")
+    are_up = all(state == "ok" for name, state in checks.items() if name != "model")
+    is_well = are_up and checks["model"] in ("ok", "none active")
+    is_ready = is_well or (are_up and model is not None)
+    body = {"status": "ok" if is_well else "degraded", "checks": checks, "model": model}
+    response = Response(json.dumps(body), 200 if is_ready else 503, mimetype="application/json")
+    if not is_ready:
+        response.headers["Retry-After"] = "5"
+    return response
+
+
+def _check(probe: Callable[[], object]) -> str:
+    """'ok' or 'down'. The reason goes to the log: this page is public."""
+    try:
+        probe()
+    except Exception as error:  # whatever a part raises, it is down
+        db.session.rollback()
+        log.error("part_is_down", extra={"reason": f"{type(error).__name__}: {error}"})
+        return "down"
+    return "ok"
+
+
+def _model() -> tuple[dict[str, object] | None, str]:
+    loaded = active_model().current()
+    if active_model().fault:
+        return _loaded(), active_model().fault or ""
+    return _loaded(), "ok" if loaded else "none active"
+
+
+def _loaded() -> dict[str, object] | None:
+    loaded = active_model().loaded
+    if loaded is None:
+        return None
+    return {
+        "version": loaded.version,
+        "name": loaded.name,
+        "sha256": loaded.sha256,
+        "activated_at": loaded.activated_at,
+    }

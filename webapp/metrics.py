@@ -1,0 +1,84 @@
+"""Prometheus text, read from the rows: every web process gives the same answer."""
+
+from collections.abc import Iterable, Iterator
+
+from flask import Blueprint, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from redis.exceptions import RedisError
+from sqlalchemy import func, select
+
+from webapp import queue
+from webapp.models import Dataset, Evaluation, Experiment, Prediction, db
+from webapp.predictions.active import active_model
+from webapp.registry import service as registry
+from webapp.security import allow
+
+bp = Blueprint("metrics", __name__)
+
+
+@bp.get("/metrics")
+@allow("viewer", scope="predict")
+def metrics() -> Response:
+    collectors = CollectorRegistry()
+    collectors.register(_Rows())
+    return Response(generate_latest(collectors), content_type=CONTENT_TYPE_LATEST)
+
+
+class _Rows:
+    """A collector in the shape that prometheus-client asks for."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield _by_label(
+            "platform_rows",
+            "Data sets, experiments and evaluations by status",
+            ("kind", "status"),
+            (
+                (kind.__tablename__, status, count)
+                for kind in (Dataset, Experiment, Evaluation)
+                for status, count in _by_status(kind)
+            ),
+        )
+        yield _by_label("platform_queue_jobs", "Jobs that wait, by queue", ("queue",), _queues())
+        predictions = CounterMetricFamily("platform_predictions", "Answers given, by version", labels=("version",))
+        for version_id, count in db.session.execute(
+            select(Prediction.version_id, func.count()).group_by(Prediction.version_id)
+        ):
+            predictions.add_metric((str(version_id),), count)
+        yield predictions
+        yield from _serving()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+def _by_label(
+    name: str, help_text: str, labels: tuple[str, ...], rows: Iterable[tuple[str | int, ...]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, help_text, labels=labels)
+    for *values, count in rows:
+        family.add_metric([str(value) for value in values], float(count))
+    return family
+
+
+def _by_status(kind: type[Dataset] | type[Experiment] | type[Evaluation]) -> list[tuple[str, int]]:
+    return [
+        (status, count) for status, count in db.session.execute(select(kind.status, func.count()).group_by(kind.status))
+    ]
+
+
+def _queues() -> list[tuple[str, int]]:
+    try:
+        return list(queue.lengths().items())
+    except RedisError:
+        return []
+
+
+def _serving() -> Iterator[Metric]:
+    activation = registry.active()
+    if activation:
+        yield GaugeMetricFamily("platform_active_version", "The version that must serve", value=activation.version_id)
+    loaded = active_model().current()
+    if loaded:
+        yield GaugeMetricFamily("platform_loaded_version", "The version that this process serves", value=loaded.version)

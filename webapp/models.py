@@ -1,0 +1,356 @@
+"""The rows: the truth about people, data sets, experiments, versions and what was done with them."""
+
+import datetime
+import secrets
+from typing import Any, ClassVar, TypeVar
+
+from flask_login import UserMixin
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    event,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, relationship
+
+from ml.config import SPLITS
+
+ROLES = ("viewer", "researcher", "admin")
+SCOPES = ("predict", "write", "admin")
+DATASET_STATUSES = ("pending", "ready", "rejected")
+JOB_STATUSES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
+FINAL_STATUSES = ("succeeded", "failed", "cancelled")
+EVALUATED_SPLITS = (*SPLITS, "all")
+MAX_ID = 2**31 - 1  # of an integer column in PostgreSQL
+TURNS = 0x706C6174  # the advisory lock that this platform uses in PostgreSQL
+
+
+class UtcDateTime(TypeDecorator[datetime.datetime]):
+    """A moment in UTC, with its time zone also on SQLite, which stores none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime.datetime | None, dialect: Dialect) -> datetime.datetime | None:
+        return value and value.astimezone(datetime.UTC)
+
+    def process_result_value(self, value: datetime.datetime | None, dialect: Dialect) -> datetime.datetime | None:
+        return value and (
+            value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value.astimezone(datetime.UTC)
+        )
+
+
+def now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+NAMES_OF_CONSTRAINTS = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    registry = registry(
+        metadata=MetaData(naming_convention=NAMES_OF_CONSTRAINTS),
+        type_annotation_map={datetime.datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON},
+    )
+
+
+Row = TypeVar("Row", bound=Base)
+db = SQLAlchemy(model_class=Base, disable_autonaming=True)
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
+
+
+class User(UserMixin, Base):
+    __tablename__ = "user_account"
+    __table_args__ = (_one_of("role", ROLES), CheckConstraint("email = lower(email)", name="email_lower"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(20), default="viewer")
+    is_enabled: Mapped[bool] = mapped_column(default=True)
+    session_key: Mapped[str] = mapped_column(String(43), unique=True, default=lambda: secrets.token_urlsafe(32))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    last_login_at: Mapped[datetime.datetime | None]
+
+    @property
+    def is_active(self) -> bool:
+        return self.is_enabled
+
+    def get_id(self) -> str:
+        """The key that a session carries; a new one ends all sessions of the person."""
+        return self.session_key
+
+
+class ApiToken(Base):
+    __tablename__ = "api_token"
+    __table_args__ = (_one_of("scope", SCOPES),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    scope: Mapped[str] = mapped_column(String(20))
+    hint: Mapped[str] = mapped_column(String(12))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    last_used_at: Mapped[datetime.datetime | None]
+    revoked_at: Mapped[datetime.datetime | None]
+    user: Mapped[User] = relationship()
+
+
+class Attempted:
+    """Columns of a row that a worker works on: who owns it now, and since when it was last heard of.
+
+    It waits in status `WAITING` without a token; a worker claims it by setting its token and `WORKING`.
+    """
+
+    WAITING: ClassVar[str] = "queued"
+    WORKING: ClassVar[str] = "running"
+    FAILED: ClassVar[str] = "failed"
+    REASON: ClassVar[str] = "failed_because"
+
+    attempt_token: Mapped[str | None] = mapped_column(String(64))
+    attempts: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)
+    heartbeat_at: Mapped[datetime.datetime | None]
+    rung_at: Mapped[datetime.datetime | None]
+    progress: Mapped[float] = mapped_column(default=0.0)
+    phase: Mapped[str] = mapped_column(String(40), default="")
+    started_at: Mapped[datetime.datetime | None]
+    finished_at: Mapped[datetime.datetime | None]
+
+
+class Dataset(Attempted, Base):
+    """A labelled set of images; immutable once ready. Its rows live in the manifest object."""
+
+    WAITING = WORKING = "pending"
+    FAILED = "rejected"
+    REASON = "rejected_because"
+
+    __tablename__ = "dataset"
+    __table_args__ = (
+        _one_of("status", DATASET_STATUSES),
+        CheckConstraint("status <> 'ready' OR (sha256 IS NOT NULL AND manifest_sha256 IS NOT NULL)", name="ready"),
+        CheckConstraint("(archive_sha256 IS NULL) <> (source_name IS NULL)", name="origin"),
+        {"sqlite_autoincrement": True},  # the id of a deleted data set, which the audit trail names, is not given again
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(20), default="pending", index=True)
+    rejected_because: Mapped[str | None] = mapped_column(Text)
+    archive_sha256: Mapped[str | None] = mapped_column(String(64))
+    source_name: Mapped[str | None] = mapped_column(String(40))
+    options: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    manifest_sha256: Mapped[str | None] = mapped_column(String(64))
+    pack_sha256s: Mapped[list[Any]] = mapped_column(default=list)
+    images: Mapped[int] = mapped_column(default=0)
+    groups: Mapped[int] = mapped_column(default=0)
+    classes: Mapped[list[Any]] = mapped_column(default=list)
+    positive_class: Mapped[str | None] = mapped_column(String(200))
+    report: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    created_by: Mapped[User | None] = relationship()
+
+
+class Experiment(Attempted, Base):
+    """One training run: a configuration on a data set, its attempts and what became of it."""
+
+    __tablename__ = "experiment"
+    __table_args__ = (_one_of("status", JOB_STATUSES),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), index=True)
+    config: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(20), default="queued", index=True)
+    failed_because: Mapped[str | None] = mapped_column(Text)
+    device: Mapped[str | None] = mapped_column(String(100))
+    images_per_s: Mapped[float | None]
+    eta_s: Mapped[float | None]
+    checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
+    checkpoint_epoch: Mapped[int] = mapped_column(default=0)
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    created_by: Mapped[User | None] = relationship()
+    dataset: Mapped[Dataset] = relationship()
+    epochs: Mapped[list["Epoch"]] = relationship(order_by="Epoch.number", back_populates="experiment")
+    version: Mapped["ModelVersion | None"] = relationship(back_populates="experiment")
+
+
+class Epoch(Base):
+    """What one epoch measured. A resumed run overwrites the epochs that it trains again."""
+
+    __tablename__ = "epoch"
+    __table_args__ = (UniqueConstraint("experiment_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiment.id"))
+    number: Mapped[int]
+    attempt: Mapped[int]
+    train_loss: Mapped[float]
+    train_accuracy: Mapped[float]
+    validation_loss: Mapped[float]
+    validation_accuracy: Mapped[float]
+    validation_auc: Mapped[float | None]
+    learning_rate: Mapped[float]
+    seconds: Mapped[float]
+    images_per_s: Mapped[float]
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    experiment: Mapped[Experiment] = relationship(back_populates="epochs")
+
+
+class ModelVersion(Base):
+    """A finished, immutable model: its files in the store and the card that explains it."""
+
+    __tablename__ = "model_version"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiment.id"), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    network: Mapped[str] = mapped_column(String(40))
+    classes: Mapped[list[Any]]
+    positive_class: Mapped[str | None] = mapped_column(String(200))
+    files: Mapped[dict[str, Any]]
+    card: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    experiment: Mapped[Experiment] = relationship(back_populates="version")
+
+    @property
+    def model_sha256(self) -> str:
+        return str(self.files["model.onnx"])
+
+
+class Activation(Base):
+    """Append-only pointer: the newest row names the version that serves."""
+
+    __tablename__ = "activation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
+    reason: Mapped[str] = mapped_column(Text)
+    is_rollback: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    version: Mapped[ModelVersion] = relationship()
+    user: Mapped[User] = relationship()
+
+
+class Evaluation(Attempted, Base):
+    """Scores of one version on one split of one data set."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (
+        _one_of("status", JOB_STATUSES),
+        _one_of("split", EVALUATED_SPLITS),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), index=True)
+    split: Mapped[str] = mapped_column(String(20), default="test")
+    status: Mapped[str] = mapped_column(String(20), default="queued", index=True)
+    failed_because: Mapped[str | None] = mapped_column(Text)
+    metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    confident_errors: Mapped[list[Any]] = mapped_column(default=list)
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    version: Mapped[ModelVersion] = relationship()
+    dataset: Mapped[Dataset] = relationship()
+
+
+class Prediction(Base):
+    """One answer of `/predict`. No image, no file name: neither may carry a patient's identity here."""
+
+    __tablename__ = "prediction"
+    __table_args__ = (Index("ix_prediction_version_id_created_at", "version_id", "created_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
+    token_id: Mapped[int | None] = mapped_column(ForeignKey("api_token.id"))
+    request_id: Mapped[str] = mapped_column(String(64))
+    image_sha256: Mapped[str] = mapped_column(String(64))
+    label: Mapped[str] = mapped_column(String(200))
+    probability: Mapped[float]
+    probabilities: Mapped[dict[str, Any]]
+    latency_ms: Mapped[float]
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+
+
+class AuditEvent(Base):
+    """Who did what to which row; append-only."""
+
+    __tablename__ = "audit_event"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    action: Mapped[str] = mapped_column(String(60))
+    subject: Mapped[str] = mapped_column(String(60))
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    user: Mapped[User | None] = relationship()
+
+
+def find(row: type[Row], row_id: int) -> Row | None:
+    """The row of that id; none has an id that the column cannot hold."""
+    return db.session.get(row, row_id) if row_id <= MAX_ID else None
+
+
+def move(row: type[Base], row_id: int, to: str, allowed: tuple[str, ...], *conditions: Any, **values: Any) -> bool:
+    """Whether this call moved the row to status `to`: compare-and-set, so of two callers one wins.
+
+    Does not commit. Other columns may be set in the same statement.
+    """
+    table: Any = row
+    statement = update(row).where(table.id == row_id, table.status.in_(allowed), *conditions)
+    result: Any = db.session.execute(
+        statement.values(status=to, **values).execution_options(synchronize_session="fetch")
+    )
+    return bool(result.rowcount == 1)
+
+
+def take_turns() -> None:
+    """Lets one transaction at a time go on from here; the others wait until it ends.
+
+    For a rule about many rows that no constraint can hold. Rows that were read before may be stale: read them again.
+    """
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(select(func.pg_advisory_xact_lock(TURNS)))
+    else:
+        db.session.execute(text("UPDATE user_account SET id = id WHERE false"))  # takes SQLite's one lock for writers
+
+
+@event.listens_for(Engine, "connect")
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """WAL lets readers and one writer work side by side; writers wait for each other instead of failing."""
+    if not type(connection).__module__.startswith("sqlite3"):
+        return
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

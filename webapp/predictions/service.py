@@ -1,0 +1,94 @@
+"""Answers of the active model, and the rows that remember them."""
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from typing import IO
+
+from flask import current_app, g
+
+from ml import images
+from ml.errors import BadImage
+from ml.serving import Answer
+from webapp.errors import Invalid, TooLarge, Unavailable
+from webapp.models import Prediction, db
+from webapp.predictions.active import Loaded, active_model
+from webapp.security import Actor
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One image as a client sent it; the file name is given back in the answer and kept nowhere."""
+
+    filename: str | None
+    stream: IO[bytes]
+    fault: str | None = None  # why there are no bytes
+
+    def read(self, max_mb: int) -> bytes:
+        """The bytes, read only where they are not too many. Raises BadImage."""
+        if self.fault:
+            raise BadImage(self.fault)
+        size_mb = self.stream.seek(0, os.SEEK_END) / 2**20
+        if size_mb > max_mb:
+            raise BadImage(f"The image has {size_mb:.1f} MiB; at most {max_mb} MiB are allowed.")
+        self.stream.seek(0)
+        return self.stream.read()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What became of one image: an answer or the reason why there is none."""
+
+    filename: str | None
+    answer: Answer | None
+    error: str | None
+
+
+def model() -> Loaded:
+    """The model that serves now. Raises Unavailable where none does."""
+    loaded = active_model().current()
+    if loaded is None:
+        raise Unavailable(active_model().fault or "No model version is active. Activate one on the page of a version.")
+    return loaded
+
+
+def predict(uploads: list[Upload], actor: Actor) -> tuple[Loaded, list[Answered]]:
+    """The model that answered and an answer for each image. Raises Unavailable, Invalid, TooLarge.
+
+    A bad image among several becomes an error in its own place; a bad image alone raises BadImage.
+    """
+    settings = current_app.extensions["settings"]
+    if not uploads:
+        raise Invalid("The request has no image. Send it as the raw body, as multipart parts named 'image' or as JSON.")
+    if len(uploads) > settings.max_images_per_request:
+        raise TooLarge(f"The request has {len(uploads)} images; at most {settings.max_images_per_request} are allowed.")
+    loaded = model()
+    answered = [_answer(loaded, upload, actor, settings.max_image_mb) for upload in uploads]
+    db.session.commit()
+    if len(answered) == 1 and answered[0].error:
+        raise BadImage(answered[0].error)
+    return loaded, answered
+
+
+def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int) -> Answered:
+    started_s = time.perf_counter()
+    try:
+        data = upload.read(max_mb)
+        answer = loaded.predictor.answer(images.decode(data))
+    except BadImage as error:
+        return Answered(upload.filename, None, str(error))
+    db.session.add(
+        Prediction(
+            version_id=loaded.version,
+            user_id=actor.user.id,
+            token_id=actor.token.id if actor.token else None,
+            request_id=g.request_id,
+            image_sha256=hashlib.sha256(data).hexdigest(),
+            label=answer.label,
+            probability=answer.probability,
+            probabilities=answer.probabilities,
+            latency_ms=1000 * (time.perf_counter() - started_s),
+        )
+    )
+    return Answered(upload.filename, answer, None)

@@ -1,0 +1,45 @@
+"""Trying an image in the browser; client systems use the API."""
+
+import io
+import time
+
+from flask import Blueprint, g, render_template, request
+
+from ml.errors import MlError
+from webapp.errors import AppError
+from webapp.predictions import service
+from webapp.predictions.active import active_model
+from webapp.security import actor, allow
+
+bp = Blueprint("predictions", __name__, url_prefix="/try")
+
+
+@bp.get("/")
+@allow("viewer")
+def form() -> str:
+    return render_template("predictions/try.html", model=active_model().current(), fault=active_model().fault)
+
+
+@bp.post("/")
+@allow("viewer")
+def answer() -> tuple[str, int]:
+    """The answer, or in words why there is none: alone for htmx, else within its page."""
+    loaded, found, problem, status = active_model().current(), None, None, 200
+    try:
+        loaded, (answered,) = service.predict([_upload()], actor())
+        found = answered.answer
+    except AppError as error:
+        problem, status = str(error), error.status
+    except MlError as error:
+        problem, status = str(error), 422
+    template = "predictions/_answer.html" if request.headers.get("HX-Request") else "predictions/try.html"
+    page = render_template(
+        template, model=loaded, answer=found, problem=problem, latency_ms=1000 * (time.perf_counter() - g.started_s)
+    )
+    return page, status
+
+
+def _upload() -> service.Upload:
+    """The image; one that was not chosen is an empty one, which the decoder names so."""
+    image = request.files.get("image")
+    return service.Upload(image.filename, image.stream) if image else service.Upload(None, io.BytesIO())

@@ -1,0 +1,16 @@
+"""The files of a version, as a page and the API hand them out."""
+
+from flask import Response, send_file
+
+from webapp.datasets import service as datasets
+from webapp.errors import NotFound
+from webapp.registry import service
+
+
+def send(version_id: int, name: str) -> Response:
+    """One file of the version, under a name that tells the version. Raises NotFound, MissingObject."""
+    files = service.get(version_id).files
+    if name not in files:
+        raise NotFound(f"Version {version_id} has no file '{name}'; it has {', '.join(files)}.")
+    with datasets.store().fetch(files[name]) as path:  # opened here, so it may go before it is sent
+        return send_file(path, "application/octet-stream", True, f"version-{version_id}-{name}", etag=files[name])

@@ -1,0 +1,108 @@
+"""Model versions: which there are, which one serves, and how they score."""
+
+from sqlalchemy import select
+
+from webapp import audit, queue
+from webapp.datasets import service as datasets
+from webapp.errors import Conflict, Invalid, NotFound
+from webapp.models import EVALUATED_SPLITS, Activation, Evaluation, ModelVersion, User, db, find
+
+REASON_LENGTH = 2000
+
+
+def get(version_id: int) -> ModelVersion:
+    """The version. Raises NotFound."""
+    version = find(ModelVersion, version_id)
+    if version is None:
+        raise NotFound(f"There is no version {version_id}.")
+    return version
+
+
+def active() -> Activation | None:
+    """The activation in force: the newest one."""
+    return db.session.scalar(select(Activation).order_by(Activation.id.desc()).limit(1))
+
+
+def activate(version: ModelVersion, reason: str, user: User, is_rollback: bool = False) -> Activation:
+    """Makes the version the one that serves. Append-only: the history stays. Raises Invalid."""
+    reason = " ".join(reason.split())
+    if not 1 <= len(reason) <= REASON_LENGTH or not reason.isprintable():
+        raise Invalid(
+            f"Say why in 1 to {REASON_LENGTH} printable characters; the reason is kept with the activation.",
+            {"reason": f"1 to {REASON_LENGTH} characters"},
+        )
+    activation = Activation(version=version, user=user, reason=reason, is_rollback=is_rollback)
+    db.session.add(activation)
+    audit.record("version.rollback" if is_rollback else "version.activate", version, user, reason=reason)
+    db.session.commit()
+    return activation
+
+
+def rollback(reason: str, user: User) -> Activation:
+    """Activates the version that served before the one in force. Raises Conflict where there was none."""
+    current = active()
+    previous = _before(current) if current else None
+    if previous is None:
+        raise Conflict("There is no earlier version to roll back to.")
+    return activate(previous.version, reason, user, is_rollback=True)
+
+
+def _before(current: Activation) -> Activation | None:
+    """The activation to return to: rolling back twice goes back two versions, not to and fro."""
+    trail: list[Activation] = []
+    for activation in db.session.scalars(select(Activation).order_by(Activation.id)):
+        if activation.is_rollback:
+            while trail and trail[-1].version_id != activation.version_id:
+                trail.pop()
+        elif not trail or trail[-1].version_id != activation.version_id:
+            trail.append(activation)
+    return trail[-2] if len(trail) > 1 else None
+
+
+def history(limit: int = 50) -> list[Activation]:
+    return list(db.session.scalars(select(Activation).order_by(Activation.id.desc()).limit(limit)))
+
+
+def start_evaluation(version_id: int, dataset_id: int, split: str, user: User) -> Evaluation:
+    """A queued evaluation. Raises NotFound, Conflict, Invalid."""
+    version, dataset = get(version_id), datasets.get_ready(dataset_id)
+    if split not in EVALUATED_SPLITS:
+        raise Invalid(
+            f"The split is '{split}'; it must be one of {', '.join(EVALUATED_SPLITS)}.", {"split": "no such split"}
+        )
+    names = [entry["name"] for entry in dataset.classes]
+    if names != version.classes:
+        raise Conflict(
+            f"Version {version.id} knows the classes {', '.join(version.classes)}; "
+            f"data set {dataset.id} has {', '.join(names)}. They must be the same."
+        )
+    evaluation = Evaluation(version=version, dataset=dataset, split=split, created_by_id=user.id)
+    db.session.add(evaluation)
+    audit.record("evaluation.create", evaluation, user, version=version.id, dataset=dataset.id, split=split)
+    db.session.commit()
+    queue.ring(queue.EVALUATE, evaluation.id)
+    return evaluation
+
+
+def get_evaluation(evaluation_id: int) -> Evaluation:
+    """The evaluation. Raises NotFound."""
+    evaluation = find(Evaluation, evaluation_id)
+    if evaluation is None:
+        raise NotFound(f"There is no evaluation {evaluation_id}.")
+    return evaluation
+
+
+def test_evaluation(version: ModelVersion) -> Evaluation | None:
+    """The version's first finished evaluation on the test split of the data that it was trained on."""
+    statement = select(Evaluation).where(
+        Evaluation.version_id == version.id,
+        Evaluation.dataset_id == version.experiment.dataset_id,
+        Evaluation.split == "test",
+        Evaluation.status == "succeeded",
+    )
+    return db.session.scalar(statement.order_by(Evaluation.id).limit(1))
+
+
+def evaluations(version: ModelVersion) -> list[Evaluation]:
+    statement = select(Evaluation).where(Evaluation.version_id == version.id)
+    return list(db.session.scalars(statement.order_by(Evaluation.id.desc())))

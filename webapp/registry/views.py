@@ -1,0 +1,128 @@
+"""Model versions: how each scores, which one serves, and who decided so."""
+
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from sqlalchemy import select
+from werkzeug.wrappers import Response as BaseResponse
+
+from webapp.datasets import service as datasets
+from webapp.errors import Invalid
+from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, Dataset, Evaluation, ModelVersion
+from webapp.pagination import page_of
+from webapp.registry import files, service
+from webapp.security import actor, allow
+
+bp = Blueprint("registry", __name__, url_prefix="/versions")
+Page = str | BaseResponse | tuple[str, int]
+
+
+@bp.get("/")
+@allow("viewer")
+def index() -> str:
+    page = page_of(select(ModelVersion), ModelVersion, cursor=request.args.get("cursor"))
+    scores = {version.id: service.test_evaluation(version) for version in page.items}
+    return render_template("registry/index.html", page=page, scores=scores, active=service.active())
+
+
+@bp.get("/<int:version_id>")
+@allow("viewer")
+def detail(version_id: int) -> str:
+    return _detail_page(service.get(version_id))
+
+
+def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) -> str:
+    evaluation = service.test_evaluation(version)
+    return render_template(
+        "registry/detail.html",
+        version=version,
+        card=version.card,
+        active=service.active(),
+        errors=errors or {},
+        evaluation=evaluation,
+        metrics=_metrics(version, evaluation),
+        evaluations=service.evaluations(version),
+        fitting=_fitting_datasets(version),
+        splits=EVALUATED_SPLITS,
+    )
+
+
+def _metrics(version: ModelVersion, evaluation: Evaluation | None) -> dict[str, Any] | None:
+    """The scores on the test split: of the evaluation, or those that the version was made with."""
+    metrics: dict[str, Any] | None = evaluation.metrics if evaluation else version.card.get("metrics")
+    return metrics
+
+
+def _fitting_datasets(version: ModelVersion) -> list[Dataset]:
+    return [dataset for dataset in datasets.ready() if [entry["name"] for entry in dataset.classes] == version.classes]
+
+
+@bp.get("/<int:version_id>/files/<name>")
+@allow("viewer")
+def file(version_id: int, name: str) -> Response:
+    return files.send(version_id, name)
+
+
+@bp.post("/<int:version_id>/activate")
+@allow("researcher")
+def activate(version_id: int) -> Page:
+    version = service.get(version_id)
+    try:
+        service.activate(version, request.form.get("reason", ""), actor().user)
+    except Invalid as error:
+        return _detail_page(version, error.fields), error.status
+    flash(f"Version {version.id} is active: within two seconds it gives every answer.", "success")
+    return redirect(url_for("registry.detail", version_id=version_id))
+
+
+@bp.get("/activations")
+@allow("viewer")
+def activations() -> str:
+    return _activations_page()
+
+
+def _activations_page(errors: dict[str, str] | None = None) -> str:
+    return render_template(
+        "registry/activations.html", history=service.history(), active=service.active(), errors=errors or {}
+    )
+
+
+@bp.post("/rollback")
+@allow("researcher")
+def rollback() -> Page:
+    try:
+        activation = service.rollback(request.form.get("reason", ""), actor().user)
+    except Invalid as error:
+        return _activations_page(error.fields), error.status
+    flash(f"Rolled back: version {activation.version_id} is active again.", "success")
+    return redirect(url_for("registry.activations"))
+
+
+@bp.post("/<int:version_id>/evaluations")
+@allow("researcher")
+def evaluate(version_id: int) -> BaseResponse:
+    dataset_id = request.form.get("dataset_id", 0, type=int)
+    evaluation = service.start_evaluation(version_id, dataset_id, request.form.get("split", ""), actor().user)
+    return redirect(url_for("registry.evaluation", evaluation_id=evaluation.id))
+
+
+@bp.get("/evaluations/<int:evaluation_id>")
+@allow("viewer")
+def evaluation(evaluation_id: int) -> str:
+    return render_template("registry/evaluation.html", **_evaluated(evaluation_id))
+
+
+@bp.get("/evaluations/<int:evaluation_id>/live")
+@allow("viewer")
+def live_evaluation(evaluation_id: int) -> str:
+    return render_template("registry/_evaluation.html", **_evaluated(evaluation_id))
+
+
+def _evaluated(evaluation_id: int) -> dict[str, Any]:
+    row = service.get_evaluation(evaluation_id)
+    return {
+        "evaluation": row,
+        "version": row.version,
+        "metrics": row.metrics,
+        "is_final": row.status in FINAL_STATUSES,
+    }

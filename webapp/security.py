@@ -1,0 +1,209 @@
+"""Who may do what. Closed by default: a view without `@allow` and outside `PUBLIC` answers nobody."""
+
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from flask import Flask, Response, current_app, g, redirect, request, url_for
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_login import LoginManager, current_user
+from flask_wtf.csrf import CSRFProtect
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+from werkzeug.wrappers import Response as BaseResponse
+
+from webapp import errors
+from webapp.models import ROLES, SCOPES, ApiToken, User, db, now
+
+# The one list of what is open to everybody: endpoint names.
+PUBLIC = frozenset(
+    {"static", "bootstrap.static", "assets.vendor", "auth.log_in", "auth.first_admin", "health.ready", "health.live"}
+)
+TOKEN_PREFIX = "bip_"  # noqa: S105  # lets scanners of leaked secrets recognise a token
+UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+hasher = PasswordHasher()
+_hashing = threading.Semaphore(2)  # each check takes 64 MiB for a moment; many at once must not exhaust the process
+login_manager = LoginManager()
+csrf = CSRFProtect()
+limiter = Limiter(get_remote_address, headers_enabled=True, in_memory_fallback_enabled=True)
+View = TypeVar("View", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class Rule:
+    role: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks: a person by session, or a client system by token, which never may more than its owner."""
+
+    user: User
+    token: ApiToken | None = None
+
+    def may(self, rule: Rule) -> bool:
+        has_role = ROLES.index(self.user.role) >= ROLES.index(rule.role)
+        has_scope = self.token is None or SCOPES.index(self.token.scope) >= SCOPES.index(rule.scope)
+        return has_role and has_scope
+
+
+def allow(role: str, scope: str | None = None) -> Callable[[View], View]:
+    """Opens a view to people of at least `role` and to their tokens of at least `scope`.
+
+    By default that is `write`, and `admin` for what only admins may do.
+    """
+    scope = scope or ("admin" if role == "admin" else "write")
+    rule = Rule(ROLES[ROLES.index(role)], SCOPES[SCOPES.index(scope)])
+
+    def mark(view: View) -> View:
+        view.rule = rule  # type: ignore[attr-defined]  # read by `_guard` and by the test that walks all routes
+        return view
+
+    return mark
+
+
+def actor() -> Actor:
+    """Who asks; only within a request that passed the guard of a closed route."""
+    return cast(Actor, g.actor)
+
+
+def may(role: str) -> bool:
+    """Whether the person at the page has at least `role`: for templates."""
+    who: Actor | None = g.get("actor")
+    return who is not None and ROLES.index(who.user.role) >= ROLES.index(role)
+
+
+def init_app(app: Flask) -> None:
+    login_manager.init_app(app, add_context_processor=False)  # else every page, an error's too, asks the database
+    login_manager.user_loader(_user_of_session)
+    csrf.init_app(app)
+    limiter.init_app(app)
+    app.before_request(_guard)
+    app.after_request(_headers)
+    app.jinja_env.globals["may"] = may
+
+
+def _user_of_session(session_key: str) -> User | None:
+    return db.session.scalar(select(User).where(User.session_key == session_key, User.is_enabled))
+
+
+def _guard() -> Response | BaseResponse | None:
+    """Refuses a request before its view runs: identity, then right, then forgery."""
+    if request.endpoint in PUBLIC:
+        if request.method in UNSAFE_METHODS:
+            csrf.protect()
+        return None
+    who = g.actor = _identify()
+    if who is None:
+        return _unknown()
+    if request.endpoint is None:
+        return None  # nothing there: 404 or 405 by the router
+    rule: Rule | None = getattr(current_app.view_functions[request.endpoint], "rule", None)
+    if rule is None or not who.may(rule):
+        need = f" It needs the role '{rule.role}' and a token of scope '{rule.scope}'." if rule else ""
+        return errors.respond(403, "You may not do this." + need)
+    if request.method in UNSAFE_METHODS and who.token is None:
+        csrf.protect()
+    return None
+
+
+def _identify() -> Actor | None:
+    """The actor of this request. A request with an Authorization header is never a session's."""
+    if "Authorization" in request.headers:
+        token = _token_of(request.headers["Authorization"])
+        return Actor(token.user, token) if token else None
+    return Actor(current_user._get_current_object()) if current_user.is_authenticated else None
+
+
+def _unknown() -> Response | BaseResponse:
+    if errors.wants_json():
+        return errors.respond(401, "Log in, or send the header 'Authorization: Bearer TOKEN' with a valid token.")
+    if request.headers.get("HX-Request"):
+        response = Response(status=401)
+        response.headers["HX-Redirect"] = url_for("auth.log_in")
+        return response
+    target = request.full_path.rstrip("?") if request.method == "GET" else None
+    return redirect(url_for("auth.log_in", next=target if target != "/" else None))
+
+
+def _token_of(header: str) -> ApiToken | None:
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    statement = (
+        select(ApiToken)
+        .join(User)
+        .where(ApiToken.sha256 == digest(secret.strip()), ApiToken.revoked_at.is_(None), User.is_enabled)
+    )
+    token = db.session.scalar(statement)
+    if token and (token.last_used_at is None or (now() - token.last_used_at).total_seconds() > 60):
+        _note_use(token.id)
+    return token
+
+
+def _note_use(token_id: int) -> None:
+    """Best effort: a database that can only be read does not lock client systems out."""
+    try:
+        db.session.execute(update(ApiToken).where(ApiToken.id == token_id).values(last_used_at=now()))
+        db.session.commit()
+    except OperationalError:
+        db.session.rollback()
+
+
+def digest(secret: str) -> str:
+    """The form in which a token is kept. The secret has 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_token() -> str:
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_password(password: str) -> str:
+    return hasher.hash(password)
+
+
+def is_password(user: User | None, password: str) -> bool:
+    """Whether the password is the user's; takes as long where there is no such user."""
+    try:
+        with _hashing:
+            return hasher.verify(user.password_hash if user else _nobody(), password) and user is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def _nobody() -> str:
+    global _nobody_hash
+    _nobody_hash = _nobody_hash or hasher.hash(secrets.token_hex(16))
+    return _nobody_hash
+
+
+_nobody_hash = ""
+
+
+def first_admin_code(secret: str) -> str:
+    """The code that the first-run page asks for where strangers can reach it: the same in every process."""
+    return hmac.new(secret.encode(), b"first-admin", "sha256").hexdigest()[:12]
+
+
+def _headers(response: Response) -> Response:
+    response.headers.setdefault(
+        "Content-Security-Policy",
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    )
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("X-Request-ID", g.get("request_id", ""))
+    if request.endpoint not in ("static", "bootstrap.static", "assets.vendor"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
