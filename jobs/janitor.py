@@ -1,0 +1,104 @@
+"""The janitor: `python -m jobs.janitor`. Frees rows of lost workers, rings for rows that wait, removes garbage.
+
+Any number may run: every change is a compare-and-set, and ringing twice is harmless.
+"""
+
+import argparse
+import datetime
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+from flask import Flask, current_app
+from sqlalchemy import or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs.recovery import KINDS, release_lost
+from webapp import create_app, queue
+from webapp.models import Dataset, Experiment, ModelVersion, db, now
+
+log = logging.getLogger(__name__)
+ROUND_INTERVAL_S = 5.0
+RING_INTERVAL_S = 15.0
+SWEEP_INTERVAL_S = 3600.0
+GARBAGE_AGE_S = 24 * 3600.0
+
+
+def free_lost() -> None:
+    """Rows whose owner has been silent for too long go back to their queue."""
+    settings = current_app.extensions["settings"]
+    for kind in KINDS:
+        silent = kind.heartbeat_at < now() - datetime.timedelta(seconds=settings.heartbeat_timeout_s)
+        lost = select(kind.id, kind.attempt_token).where(kind.attempt_token.is_not(None), silent)
+        for row_id, token in db.session.execute(lost).all():
+            release_lost(kind, row_id, token, settings.max_attempts, silent)
+
+
+def ring_waiting() -> None:
+    """Each row that waits has a job in Redis, also after Redis lost everything."""
+    for kind, task in KINDS.items():
+        unheard = or_(kind.rung_at.is_(None), kind.rung_at < now() - datetime.timedelta(seconds=RING_INTERVAL_S))
+        waiting = select(kind.id).where(kind.status == kind.WAITING, kind.attempt_token.is_(None), unheard)
+        for row_id in db.session.scalars(waiting.order_by(kind.id)).all():
+            if queue.ring(task, row_id):
+                db.session.execute(update(kind).where(kind.id == row_id).values(rung_at=now()))
+                db.session.commit()
+
+
+def sweep() -> None:
+    """Removes objects that no row names, and what interrupted writers left."""
+    store, used = current_app.extensions["store"], _addresses_in_use()
+    for address, age_s in store.addresses():
+        if age_s > GARBAGE_AGE_S and address not in used:
+            store.delete(address)
+            log.info("garbage_removed", extra={"sha256": address})
+    store.remove_drafts(GARBAGE_AGE_S)
+
+
+def _addresses_in_use() -> set[str]:
+    """The sha256 of everything that a row needs. An archive is needed until its ingest has ended."""
+    used: set[str | None] = set(db.session.scalars(select(Dataset.archive_sha256).where(Dataset.status == "pending")))
+    for manifest_sha256, packs in db.session.execute(select(Dataset.manifest_sha256, Dataset.pack_sha256s)):
+        used |= {manifest_sha256, *packs}
+    used |= set(db.session.scalars(select(Experiment.checkpoint_sha256).where(Experiment.status != "succeeded")))
+    for files in db.session.scalars(select(ModelVersion.files)):
+        used |= set(files.values())
+    return {sha256 for sha256 in used if sha256}
+
+
+def round_once(app: Flask, with_sweep: bool = False) -> None:
+    """One round. A database that does not answer is met again in the next one."""
+    with app.app_context():
+        try:
+            free_lost()
+            ring_waiting()
+            if with_sweep:
+                sweep()
+        except SQLAlchemyError:
+            db.session.rollback()
+            log.warning("database_unreachable")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Frees lost rows, rings for waiting ones, removes garbage.")
+    parser.add_argument("--once", action="store_true", help="one round with a sweep, then end")
+    options = parser.parse_args(arguments)
+    app = create_app()
+    if options.once:
+        round_once(app, with_sweep=True)
+        return
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    swept_s = float("-inf")
+    while not stop.is_set():
+        is_due: Any = time.monotonic() - swept_s > SWEEP_INTERVAL_S
+        round_once(app, with_sweep=is_due)
+        swept_s = time.monotonic() if is_due else swept_s
+        stop.wait(ROUND_INTERVAL_S)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The job functions: row -> ml -> row. They take ids, and may run twice: the second finds nothing to claim."""
+
+import contextlib
+import functools
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import select
+
+from jobs.work import Work, run
+from ml.artifact import Card
+from ml.config import ArchiveLimits, IngestOptions, Split, TrainConfig
+from ml.manifest import Manifest
+from ml.pack import PackReader
+from ml.progress import EpochResult, Progress
+from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, db
+
+ERRORS_SHOWN = 24
+
+
+def ingest(dataset_id: int) -> None:
+    run(Dataset, dataset_id, _ingest)
+
+
+def train(experiment_id: int) -> None:
+    run(Experiment, experiment_id, _train)
+
+
+def evaluate(evaluation_id: int) -> None:
+    run(Evaluation, evaluation_id, _evaluate)
+
+
+def _ingest(work: Work) -> None:
+    from ml import ingest as ingestion
+
+    dataset = db.session.get_one(Dataset, work.attempt.row_id)
+    options = IngestOptions.model_validate(dataset.options)
+    archive_sha256, source_name = dataset.archive_sha256, dataset.source_name
+    db.session.remove()
+
+    def report(done: int) -> None:
+        work.attempt.report(images=done, phase="reading images")
+
+    with contextlib.ExitStack() as stack:
+        if archive_sha256:
+            source: Any = stack.enter_context(work.store.fetch(archive_sha256))
+        else:
+            from ml import sources
+
+            work.attempt.report(phase="fetching")
+            source = sources.candidates_of(
+                str(source_name), work.settings.datasets_dir, work.scratch, ArchiveLimits(), tick=work.attempt.report
+            )
+        folder = work.scratch / "dataset"
+        folder.mkdir()
+        done = ingestion.ingest(source, folder, options, ArchiveLimits(), report)
+    work.attempt.report(phase="storing")
+    manifest_path = work.scratch / "manifest.jsonl.gz"
+    done.manifest.write(manifest_path)
+    packs = [work.keep(path) for path in done.pack_paths]
+    work.attempt.end(
+        "ready",
+        sha256=done.manifest.content_sha256(),
+        manifest_sha256=work.keep(manifest_path),
+        pack_sha256s=packs,
+        images=len(done.manifest.rows),
+        groups=len({row.group for row in done.manifest.rows if row.group}),
+        classes=[{"name": name, **counts} for name, counts in done.manifest.counts().items()],
+        positive_class=done.manifest.positive_class,
+        report=done.report.model_dump(mode="json"),
+        progress=1.0,
+        phase="",
+    )
+
+
+def _train(work: Work) -> None:
+    from ml import device, training
+
+    experiment = db.session.get_one(Experiment, work.attempt.row_id)
+    dataset, config = experiment.dataset, TrainConfig.model_validate(experiment.config)
+    names = {"name": experiment.name, "dataset_name": dataset.name}
+    checkpoint_sha256, number = experiment.checkpoint_sha256, experiment.attempts
+    db.session.expunge_all()
+    db.session.remove()
+
+    with contextlib.ExitStack() as stack:
+        manifest, packs = stack.enter_context(work.images_of(dataset))
+        chosen = device.choose(config.device, work.settings.device)
+        work.attempt.report(phase="preparing images", device=device.describe(chosen))
+        fitted = training.fit(
+            config,
+            manifest,
+            packs,
+            work.scratch,
+            report=functools.partial(_report_training, work, number),
+            save_checkpoint=functools.partial(_keep_checkpoint, work),
+            resume_from=stack.enter_context(work.store.fetch(checkpoint_sha256)) if checkpoint_sha256 else None,
+            resolve_version=functools.partial(_state_dict_of_version, work, stack),
+            weights_dir=work.settings.weights_dir,
+            default_device=work.settings.device,
+        )
+        _publish(work, fitted, config, manifest, packs, names)
+
+
+def _report_training(work: Work, attempt_number: int, progress: Progress) -> None:
+    """Keeps an epoch that ended, then notes where training stands, which may raise."""
+    if progress.epoch == 0:
+        work.attempt.report(phase=f"preparing images: {progress.prepared:.0%}")
+        return
+    if progress.epoch_result:
+        _save_epoch(work, attempt_number, progress.epoch_result)
+    total = progress.epochs * progress.steps
+    done = (progress.epoch - 1) * progress.steps + progress.step
+    work.attempt.report(
+        progress=done / total,
+        phase=f"epoch {progress.epoch} of {progress.epochs}",
+        eta_s=progress.step_s and (total - done) * progress.step_s,
+        images_per_s=progress.images_per_s,
+    )
+
+
+def _keep_checkpoint(work: Work, path: Path, epoch: int) -> None:
+    """Keeps the file. The row points to it together with the epoch's figures: no run resumes behind a gap."""
+    work.checkpoint_sha256 = work.keep(path)
+
+
+def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
+    """Writes the epoch over that of a lost attempt, points to its checkpoint, and forgets the one before."""
+    row = db.session.scalar(
+        select(Epoch).where(Epoch.experiment_id == work.attempt.row_id, Epoch.number == result.number)
+    ) or Epoch(experiment_id=work.attempt.row_id)
+    for name, value in {**result.model_dump(), "attempt": attempt_number}.items():
+        setattr(row, name, value)
+    db.session.add(row)
+    before = db.session.scalar(select(Experiment.checkpoint_sha256).where(Experiment.id == work.attempt.row_id))
+    work.attempt.save(checkpoint_sha256=work.checkpoint_sha256, checkpoint_epoch=result.number)
+    if before and before != work.checkpoint_sha256:
+        still_used = db.session.scalar(select(Experiment.id).where(Experiment.checkpoint_sha256 == before).limit(1))
+        if still_used is None:
+            work.store.delete(before)
+    db.session.remove()
+
+
+def _state_dict_of_version(work: Work, stack: contextlib.ExitStack, version_id: int) -> Path:
+    """The weights of an earlier version, for as long as `stack` is open. Raises MissingWeights."""
+    from ml.errors import MissingWeights
+
+    version = db.session.get(ModelVersion, version_id)
+    if version is None:
+        raise MissingWeights(f"There is no version {version_id} to start from. Choose another one.")
+    return stack.enter_context(work.store.fetch(version.files["state_dict.safetensors"]))
+
+
+def _publish(
+    work: Work, fitted: Any, config: TrainConfig, manifest: Manifest, packs: PackReader, names: dict[str, str]
+) -> None:
+    """Exports the network, scores what will be served, and makes the version in one transaction."""
+    from ml.release import release
+
+    def report(done: int, total: int) -> None:
+        work.attempt.report(phase="evaluating" if total else "exporting")
+
+    work.attempt.report(phase="exporting")
+    folder = work.scratch / "version"
+    made = release(fitted, config, manifest, packs, folder, report=report, **names)
+    work.attempt.report(phase="storing")
+    files = {path.name: work.keep(path) for path in sorted(folder.iterdir())}
+    _make_version(work, made.card, files, made.tested)
+
+
+def _make_version(work: Work, card: Card, files: dict[str, str], tested: Any) -> None:
+    experiment = db.session.get_one(Experiment, work.attempt.row_id)
+    version = ModelVersion(
+        experiment_id=experiment.id,
+        name=card.name,
+        network=card.network,
+        classes=list(card.classes),
+        positive_class=card.positive_class,
+        files=files,
+        card=card.model_dump(mode="json"),
+    )
+    db.session.add(version)
+    db.session.add(
+        Evaluation(
+            version=version,
+            dataset_id=experiment.dataset_id,
+            split="test",
+            status="succeeded",
+            progress=1.0,
+            created_by_id=experiment.created_by_id,
+            **_scores(tested),
+        )
+    )
+    db.session.flush()
+    work.attempt.end("succeeded", progress=1.0, phase="", eta_s=None)
+
+
+def _scores(evaluated: Any) -> dict[str, Any]:
+    from ml import evaluation
+
+    errors = evaluation.confident_errors(evaluated, ERRORS_SHOWN)
+    return {
+        "metrics": evaluated.metrics.model_dump(mode="json"),
+        "confident_errors": [error.model_dump(mode="json") for error in errors],
+    }
+
+
+def _evaluate(work: Work) -> None:
+    from ml import evaluation
+    from ml.serving import Predictor
+
+    row = db.session.get_one(Evaluation, work.attempt.row_id)
+    version, dataset, split = row.version, row.dataset, cast(Split, row.split)
+    db.session.expunge_all()
+    db.session.remove()
+    card = Card.model_validate(version.card)
+
+    def report(done: int, total: int) -> None:
+        work.attempt.report(progress=done / max(total, 1), phase="scoring images")
+
+    with work.store.fetch(version.model_sha256) as path, work.images_of(dataset) as (manifest, packs):
+        predictor = Predictor(path, card, threads=0)
+        evaluated = evaluation.evaluate_split(predictor, manifest, packs, split, card.operating_point, report)
+    work.attempt.end("succeeded", progress=1.0, phase="", **_scores(evaluated))
