@@ -1,0 +1,36 @@
+"""Real worker and janitor processes on the test's own database, Redis and store."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from tests import factories, servers
+from tests.jobs.processes import Processes
+from webapp.models import User
+from webapp.settings import Settings
+
+
+@pytest.fixture
+def processes(context: Flask, settings: Settings) -> Iterator[Processes]:
+    running = Processes(settings)
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def researcher(context: Flask) -> User:
+    return factories.make_user("researcher")
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
+    """A lost worker is missed after seconds, not after half a minute; the parameter may name another database."""
+    quick = settings.model_copy(update={"heartbeat_timeout_s": 4.0})
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield quick
+        return
+    server: servers.Postgres = request.getfixturevalue("postgres")
+    name = server.create(template=request.getfixturevalue("_postgres_template"))
+    yield quick.model_copy(update={"database_url": server.url(name)})
+    server.drop(name)

@@ -1,0 +1,83 @@
+"""Real worker and janitor processes on the test's own database, Redis and store."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from ml.config import IngestOptions, TrainConfig
+from ml.synthetic import write_archive
+from webapp.datasets import service as datasets
+from webapp.experiments import service as experiments
+from webapp.models import FINAL_STATUSES, Dataset, Experiment, User, db
+from webapp.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Processes:
+    """Starts processes of the platform and ends them with the test."""
+
+    def __init__(self, settings: Settings) -> None:
+        given = {f"APP_{name.upper()}": getattr(settings, name) for name in type(settings).model_fields}
+        plain = {name: getattr(value, "get_secret_value", lambda value=value: value)() for name, value in given.items()}
+        self.environment = os.environ | {name: str(value) for name, value in plain.items() if value is not None}
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, module: str, **environment: str) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=self.environment | environment)
+        self.started.append(process)
+        return process
+
+    def worker(self) -> "subprocess.Popen[bytes]":
+        return self.start("jobs.worker")
+
+    def janitor(self) -> "subprocess.Popen[bytes]":
+        return self.start("jobs.janitor")
+
+    def end(self) -> None:
+        for process in self.started:
+            for child in children_of(process.pid):
+                os.kill(child, signal.SIGKILL)
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+
+
+def children_of(pid: int) -> list[int]:
+    """The process ids of the living children (Linux)."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+def wait_for(row: Any, condition: Callable[[Any], bool], timeout_s: float = 90) -> Any:
+    """The row, read again and again until the condition holds."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        db.session.rollback()
+        db.session.refresh(row)
+        if condition(row):
+            return row
+        if row.status in (*FINAL_STATUSES, "ready", "rejected"):
+            break
+        time.sleep(0.05)
+    reason = getattr(row, row.REASON)
+    raise AssertionError(f"{row.__tablename__} {row.id} is {row.status} ({row.phase}): {reason}")
+
+
+def upload(user: User, folder: Path, images_per_class: int = 20) -> Dataset:
+    """A pending data set of small synthetic images."""
+    path = folder / "images.zip"
+    write_archive(path, images_per_class=images_per_class, size_px=32, seed=1)
+    return datasets.create_from_archive(BytesIO(path.read_bytes()), "Synthetic", IngestOptions(), user)
+
+
+def queue_experiment(user: User, dataset: Dataset, epochs: int, **config: Any) -> Experiment:
+    """A queued experiment of the small network on tiny images: an epoch takes a few hundredths of a second."""
+    values = {"image_size_px": 32, "batch_size": 8, **config}
+    return experiments.create(dataset.id, "Small", TrainConfig(epochs=epochs, **values), user)

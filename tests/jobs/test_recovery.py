@@ -1,0 +1,206 @@
+"""Workers that die, rows that wait, people who stop: the row always ends with the truth."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from jobs import janitor
+from jobs.attempt import Attempt
+from jobs.recovery import release_lost
+from ml.errors import Superseded
+from tests.jobs.processes import Processes, children_of, queue_experiment, upload, wait_for
+from webapp import queue
+from webapp.experiments import service as experiments
+from webapp.models import Dataset, Epoch, Experiment, User, db
+from webapp.settings import Settings
+
+ON_BOTH = pytest.mark.parametrize("settings", ["sqlite", "postgresql"], indirect=True)
+LONG = 400  # epochs; far more than a test waits for
+
+
+@pytest.fixture
+def dataset(processes: Processes, researcher: User, tmp_path: Path) -> Dataset:
+    worker = processes.worker()
+    found = wait_for(upload(researcher, tmp_path), lambda row: row.status == "ready")
+    worker.terminate()
+    worker.wait(20)
+    return found
+
+
+def has_epochs(count: int):
+    return lambda row: (
+        db.session.scalar(select(Epoch.id).where(Epoch.experiment_id == row.id, Epoch.number >= count)) is not None
+    )
+
+
+@ON_BOTH
+def test_training_goes_on_after_its_worker_and_child_were_killed(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=30)
+    worker = processes.worker()
+    wait_for(experiment, has_epochs(3))
+    horse = children_of(worker.pid)
+    for pid in (worker.pid, *horse):
+        os.kill(pid, signal.SIGKILL)
+    worker.wait(10)
+    assert wait_for(experiment, lambda row: True).status == "running"
+    processes.janitor()
+    processes.worker()
+    wait_for(experiment, lambda row: row.status == "succeeded")
+    assert (experiment.attempts, experiment.losses) == (2, 1)
+    epochs = [(epoch.number, epoch.attempt) for epoch in experiment.epochs]
+    assert [number for number, _ in epochs] == list(range(1, 31))
+    assert {attempt for _, attempt in epochs} == {1, 2}
+
+
+def test_a_killed_child_gives_its_row_back_at_once(processes: Processes, researcher: User, dataset: Dataset) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=LONG)
+    worker = processes.worker()
+    wait_for(experiment, has_epochs(1))
+    os.kill(children_of(worker.pid)[0], signal.SIGKILL)
+    wait_for(experiment, lambda row: row.status == "queued", timeout_s=15)
+    assert experiment.losses == 1
+
+
+def test_a_worker_that_is_killed_alone_takes_its_child_with_it(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=LONG)
+    worker = processes.worker()
+    wait_for(experiment, has_epochs(1))
+    horse = children_of(worker.pid)[0]
+    worker.kill()
+    worker.wait(10)
+    deadline_s = time.monotonic() + 10
+    while Path(f"/proc/{horse}").exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{horse}").exists()
+    processes.janitor()
+    wait_for(experiment, lambda row: row.status == "queued", timeout_s=30)
+    assert experiment.losses == 1
+
+
+def test_a_database_that_is_away_for_a_while_costs_an_attempt_and_not_the_run(
+    processes: Processes, researcher: User, dataset: Dataset, settings: Settings
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=60)
+    processes.worker()
+    processes.janitor()
+    wait_for(experiment, has_epochs(2))
+    with contextlib.closing(sqlite3.connect(settings.data_dir / "platform.db", isolation_level=None)) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        time.sleep(11.5)  # longer than a writer waits
+        blocker.execute("ROLLBACK")
+    wait_for(experiment, lambda row: row.status == "succeeded")
+    assert [epoch.number for epoch in experiment.epochs] == list(range(1, 61))
+
+
+def test_an_experiment_that_loses_every_worker_fails_and_says_so(
+    processes: Processes, researcher: User, dataset: Dataset, context: Flask
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=LONG)
+    limit = context.extensions["settings"].max_attempts
+    for number in range(1, limit + 1):
+        attempt = Attempt.claim(context, Experiment, experiment.id)
+        assert attempt is not None
+        release_lost(Experiment, experiment.id, attempt.token, limit)
+        db.session.refresh(experiment)
+        assert experiment.status == ("failed" if number == limit else "queued")
+    assert f"lost {limit} times" in experiment.failed_because
+
+
+def test_cancel_stops_a_running_experiment_and_keeps_its_checkpoint(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=LONG)
+    processes.worker()
+    wait_for(experiment, has_epochs(2))
+    experiments.cancel(experiment, researcher)
+    wait_for(experiment, lambda row: row.status == "cancelled", timeout_s=10)
+    assert experiment.checkpoint_sha256
+    assert experiment.checkpoint_epoch >= 2
+
+
+def test_a_cancelled_experiment_can_be_resumed_to_its_end(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=40)
+    processes.worker()
+    wait_for(experiment, has_epochs(2))
+    experiments.cancel(experiment, researcher)
+    wait_for(experiment, lambda row: row.status == "cancelled", timeout_s=10)
+    experiments.resume(experiment, researcher)
+    wait_for(experiment, lambda row: row.status == "succeeded")
+    assert [epoch.number for epoch in experiment.epochs] == list(range(1, 41))
+    assert experiment.attempts == 2
+
+
+def test_cancelled_in_the_queue_means_never_started(processes: Processes, researcher: User, dataset: Dataset) -> None:
+    waiting = queue_experiment(researcher, dataset, epochs=1)
+    experiments.cancel(waiting, researcher)
+    after = queue_experiment(researcher, dataset, epochs=1)
+    processes.worker()
+    wait_for(after, lambda row: row.status == "succeeded")
+    db.session.refresh(waiting)
+    assert (waiting.status, waiting.attempts) == ("cancelled", 0)
+
+
+def test_a_worker_asked_to_stop_hands_its_row_over(processes: Processes, researcher: User, dataset: Dataset) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=LONG)
+    worker = processes.worker()
+    wait_for(experiment, has_epochs(1))
+    worker.terminate()
+    assert worker.wait(20) == 0
+    wait_for(experiment, lambda row: row.status == "queued", timeout_s=5)
+    assert (experiment.attempt_token, experiment.losses) == (None, 0)
+
+
+def test_the_janitor_rings_for_rows_that_redis_forgot(processes: Processes, researcher: User, dataset: Dataset) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=1)
+    queue.connection().flushall()
+    processes.worker()
+    processes.janitor()
+    wait_for(experiment, lambda row: row.status == "succeeded")
+
+
+@ON_BOTH
+def test_of_two_claims_one_wins(context: Flask, researcher: User, dataset: Dataset) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=1)
+    claims = [Attempt.claim(context, Experiment, experiment.id) for _ in range(2)]
+    assert [claim is not None for claim in claims] == [True, False]
+
+
+@ON_BOTH
+def test_a_zombie_cannot_write(context: Flask, researcher: User, dataset: Dataset) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=1)
+    zombie = Attempt.claim(context, Experiment, experiment.id)
+    assert zombie is not None
+    release_lost(Experiment, experiment.id, zombie.token, max_attempts=3)
+    with pytest.raises(Superseded):
+        zombie.save(progress=0.9)
+    with pytest.raises(Superseded):
+        zombie.end("succeeded")
+    db.session.refresh(experiment)
+    assert experiment.status == "queued"
+
+
+def test_the_sweep_removes_what_no_row_names_and_nothing_else(
+    context: Flask, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from io import BytesIO
+
+    store = context.extensions["store"]
+    garbage = store.keep(BytesIO(b"left behind"))
+    monkeypatch.setattr(janitor, "GARBAGE_AGE_S", -1.0)
+    janitor.sweep()
+    left = {address for address, _ in store.addresses()}
+    assert left == {dataset.manifest_sha256, *dataset.pack_sha256s}
+    assert garbage not in left

@@ -1,0 +1,44 @@
+"""Hyper-parameters: what is refused, and that every starting point is not."""
+
+import pytest
+from pydantic import ValidationError
+
+from ml.config import PRESETS, IngestOptions, TrainConfig
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_passes_its_own_checks(preset: str) -> None:
+    config = PRESETS[preset][2]
+    assert TrainConfig.model_validate(config.model_dump()) == config
+
+
+def test_one_epoch_needs_no_other_setting() -> None:
+    assert TrainConfig(epochs=1).epochs == 1
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+def test_a_warm_up_longer_than_the_run_is_refused(schedule: str) -> None:
+    with pytest.raises(ValidationError, match="warm-up of 4 epochs is longer than the run of 3"):
+        TrainConfig.model_validate({"epochs": 3, "warmup_epochs": 4, "schedule": schedule})
+
+
+def test_where_no_warm_up_is_used_its_length_does_not_matter() -> None:
+    assert TrainConfig(epochs=3, warmup_epochs=4, schedule="one_cycle").warmup_epochs == 4
+
+
+def test_float16_on_the_processor_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'float16' needs a GPU"):
+        TrainConfig(precision="float16", device="cpu")
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "mps"])
+def test_float16_is_accepted_where_a_gpu_may_be(device: str) -> None:
+    assert TrainConfig.model_validate({"precision": "float16", "device": device}).precision == "float16"
+
+
+@pytest.mark.parametrize("name", ["group_pattern", "exclude_pattern"])
+def test_a_pattern_is_checked_before_it_is_used(name: str) -> None:
+    with pytest.raises(ValidationError, match="Not a regular expression"):
+        IngestOptions.model_validate({name: "("})
+    with pytest.raises(ValidationError, match="counted repeats"):
+        IngestOptions.model_validate({name: "a{100000000}"})

@@ -1,0 +1,44 @@
+"""Choosing a device and a precision."""
+
+import pytest
+import torch
+
+from ml import device
+from ml.errors import BadConfig
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert device.choose("cpu") == torch.device("cpu")
+
+
+def test_the_request_of_a_run_beats_the_default_of_the_worker() -> None:
+    assert device.choose("cpu", default="cuda").type == "cpu"
+
+
+def test_auto_follows_the_default_of_the_worker() -> None:
+    assert device.choose("auto", default="cpu").type == "cpu"
+
+
+def test_auto_prefers_a_gpu_where_there_is_one() -> None:
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    assert (device.choose("auto").type != "cpu") == has_gpu
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize(("requested", "default"), [("cuda", "auto"), ("auto", "cuda")])
+def test_an_absent_device_is_an_error_that_says_what_there_is(requested: str, default: str) -> None:
+    with pytest.raises(BadConfig, match=r"'cuda' is not available.*cpu"):
+        device.choose(requested, default)
+
+
+def test_auto_precision_on_the_cpu_is_float32() -> None:
+    assert device.choose_precision("auto", torch.device("cpu")) == torch.float32
+
+
+def test_half_precision_on_the_cpu_is_refused() -> None:
+    with pytest.raises(BadConfig, match="float16"):
+        device.choose_precision("float16", torch.device("cpu"))
+
+
+def test_a_device_is_described_by_its_kind_first() -> None:
+    assert device.describe(torch.device("cpu")).startswith("cpu: ")

@@ -1,0 +1,129 @@
+"""The files of a finished version, and the proof that they compute what was trained."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ml import export, networks, training
+from ml.config import TrainConfig
+from ml.errors import Cancelled, ParityError
+from ml.images import InputSpec
+from ml.onnx_runtime import onnxruntime
+from tests.ml import small_dataset
+
+SPEC = InputSpec(size_px=32)
+
+
+def _images(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
+
+
+def _trained(name: str, folder: Path) -> networks.Network:
+    """A network whose batch norm has seen data: fresh statistics would hide a graph that ignores them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = networks.build(TrainConfig.model_validate({"network": name, "image_size_px": 32}), 2)
+        network.train()
+        for _ in range(5):
+            network(torch.from_numpy(_images(16)))
+    export.write_files(network.eval(), SPEC, folder)
+    return network
+
+
+@pytest.mark.parametrize("name", networks.REGISTRY)
+def test_onnx_equals_torch(tmp_path: Path, name: str) -> None:
+    network = _trained(name, tmp_path)
+    parity = export.prove_parity(network, tmp_path / "model.onnx", _images(7))
+    assert parity.max_abs_difference < 1e-4
+    assert parity.images == 7
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[networks.Network, Path]:
+    folder = tmp_path_factory.mktemp("version")
+    return _trained("cnn", folder), folder
+
+
+def test_the_graph_takes_bytes_in_any_number_and_gives_probabilities(exported: tuple[networks.Network, Path]) -> None:
+    session = onnxruntime.InferenceSession(exported[1] / "model.onnx")
+    taken = session.get_inputs()[0]
+    assert (taken.name, taken.type, taken.shape) == ("images", "tensor(uint8)", ["N", 3, 32, 32])
+    for n in (1, 5):
+        probabilities_NK = session.run(["probabilities"], {"images": _images(n)})[0]
+        assert probabilities_NK.shape == (n, 2)
+        assert probabilities_NK.sum(axis=1) == pytest.approx(1)
+
+
+def test_the_whole_model_loads_without_this_code_and_agrees(exported: tuple[networks.Network, Path]) -> None:
+    network, folder = exported
+    whole = torch.export.load(folder / "model.pt2").module()
+    images_NCHW = torch.from_numpy(_images(3))
+    assert torch.allclose(whole(images_NCHW), network(images_NCHW).softmax(dim=1), atol=1e-5)
+
+
+def test_the_state_dict_fits_the_architecture_by_its_plain_names(exported: tuple[networks.Network, Path]) -> None:
+    network, folder = exported
+    state = load_file(folder / "state_dict.safetensors")
+    assert state.keys() == network.body.state_dict().keys()
+
+
+def test_no_file_names_a_folder_of_this_machine(exported: tuple[networks.Network, Path]) -> None:
+    here = str(Path(export.__file__).parent).encode()
+    assert not [path.name for path in exported[1].iterdir() if here in path.read_bytes()]
+
+
+def test_a_graph_of_other_weights_is_no_proof(exported: tuple[networks.Network, Path]) -> None:
+    other = networks.build(TrainConfig(image_size_px=32, seed=5), 2).eval()
+    with pytest.raises(ParityError, match="differ by up to"):
+        export.prove_parity(other, exported[1] / "model.onnx", _images(3))
+
+
+def test_the_proof_looks_at_images_from_everywhere_in_the_split(tmp_path: Path) -> None:
+    manifest = small_dataset.build(tmp_path, validation=100).manifest
+    rows = sorted(manifest.of_split("validation"), key=lambda row: row.label)
+    chosen = export.proof_rows(manifest.model_copy(update={"rows": tuple(rows)}))
+    assert len({row.path for row in chosen}) == 32
+    assert (chosen[0], chosen[-1]) == (rows[0], rows[-1])
+    assert Counter(row.label for row in chosen) == {"benign": 16, "malignant": 16}
+
+
+def test_a_small_split_is_looked_at_whole(tmp_path: Path) -> None:
+    manifest = small_dataset.build(tmp_path, validation=5).manifest
+    assert export.proof_rows(manifest) == list(manifest.of_split("validation"))
+
+
+def test_the_export_can_be_stopped_between_its_files(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        export.write_files(networks.build(TrainConfig(image_size_px=32), 2).eval(), SPEC, tmp_path, stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["state_dict.safetensors"]
+
+
+def test_the_card_says_what_was_trained_on_what(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data")
+    config = TrainConfig(image_size_px=32, epochs=1, seed=3, device="cpu")
+    fitted = training.fit(config, data.manifest, data.packs, tmp_path, lambda progress: None, lambda path, epoch: None)
+    ticks: list[int] = []
+    card = export.export(
+        fitted,
+        config,
+        data.manifest,
+        data.packs,
+        tmp_path / "version",
+        "First",
+        "Discs",
+        tick=lambda: ticks.append(len(list((tmp_path / "version").iterdir()))),
+    )
+    assert ticks == [1, 2, 3]
+    assert (card.name, card.network, card.seed, card.epochs_run, card.best_epoch) == ("First", "cnn", 3, 1, 1)
+    assert card.classes == data.manifest.classes
+    assert card.dataset.sha256 == data.manifest.content_sha256()
+    assert set(card.files) == {"model.onnx", "model.pt2", "state_dict.safetensors"}
+    assert card.parity.images == 4
+    assert card.parity.max_abs_difference <= 1e-4

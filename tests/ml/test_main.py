@@ -1,0 +1,91 @@
+"""The command line, from an archive to a prediction."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ml.__main__ import main
+from ml.artifact import Card
+from ml.ingest import MANIFEST_NAME
+from ml.manifest import Manifest
+
+TINY = ["--set", "epochs=2", "--set", "image_size_px=32", "--set", "device=cpu"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which an archive was drawn, ingested and trained on."""
+    folder = tmp_path_factory.mktemp("commands")
+    archive, data, run = (str(folder / name) for name in ("archive.zip", "data", "run"))
+    assert main(["synthetic", archive, "--images-per-class", "20", "--size-px", "32"]) == 0
+    assert main(["ingest", archive, "--out", data, "--options", json.dumps({"seed": 4})]) == 0
+    assert main(["train", data, "--out", run, *TINY]) == 0
+    return folder
+
+
+def test_a_run_leaves_a_whole_version_and_its_checkpoint(trained: Path) -> None:
+    card = Card.read(trained / "run")
+    card.verify(trained / "run")
+    assert (card.epochs_run, card.config.image_size_px) == (2, 32)
+    assert card.metrics is not None
+    assert (trained / "run" / "checkpoint.pt").is_file()
+
+
+def test_the_data_set_holds_every_image(trained: Path) -> None:
+    assert len(Manifest.read(trained / "data" / MANIFEST_NAME).rows) == 40
+
+
+def test_evaluate_prints_scores_with_intervals(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(trained / "run"), str(trained / "data"), "--split", "validation"]) == 0
+    assert " accuracy " in capsys.readouterr().out
+
+
+def test_predict_names_a_class_for_each_image(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.unpack_archive(trained / "archive.zip", trained / "images")
+    files = sorted(str(path) for path in (trained / "images").rglob("*.png"))[:3]
+    assert main(["predict", str(trained / "run"), *files]) == 0
+    assert capsys.readouterr().out.count("benign 0.") == 3
+
+
+def test_export_writes_the_files_again(trained: Path) -> None:
+    run = trained / "exported"
+    shutil.copytree(trained / "run", run)
+    (run / "model.onnx").unlink()
+    assert main(["export", str(run), str(trained / "data")]) == 0
+    Card.read(run).verify(run)
+
+
+def test_a_finished_run_resumed_is_the_same_run(trained: Path) -> None:
+    run = trained / "resumed"
+    run.mkdir()
+    shutil.copy(trained / "run" / "checkpoint.pt", run)
+    assert main(["train", str(trained / "data"), "--out", str(run), "--resume", *TINY]) == 0
+    weights = "state_dict.safetensors"
+    assert Card.read(run).files[weights] == Card.read(trained / "run").files[weights]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["train", "nowhere", "--out", "run"], "not a data set"),
+        (["train", "data", "--out", "run", "--config", "{"], "--config is not JSON"),
+        (["train", "data", "--out", "run", "--set", "epochs=0"], "epochs: "),
+        (["train", "data", "--out", "run", "--set", "augmentation.crop_scale=7"], "augmentation.crop_scale: "),
+        (["predict", "nowhere", "x.png"], "card.json"),
+        (["ingest", "absent.zip", "--out", "data2"], "absent.zip"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_1(
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(trained)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert complaint in error

@@ -1,0 +1,101 @@
+"""The architectures, without data."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from ml import networks
+from ml.config import TrainConfig
+
+NAMES = tuple(networks.REGISTRY)
+
+
+@pytest.fixture(autouse=True)
+def _one_seed() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def _batch(n: int = 3, size_px: int = 32) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 3, size_px, size_px), dtype=torch.uint8)
+
+
+def _config(name: str, **fields: object) -> TrainConfig:
+    return TrainConfig.model_validate({"network": name, "image_size_px": 32, **fields})
+
+
+def test_every_network_of_the_configuration_is_in_the_registry() -> None:
+    choices = TrainConfig.model_json_schema()["properties"]["network"]["enum"]
+    assert set(choices) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("classes", [2, 10])
+def test_images_become_one_logit_for_each_class(name: str, classes: int) -> None:
+    assert networks.build(_config(name), classes)(_batch()).shape == (3, classes)
+
+
+@pytest.mark.parametrize("size_px", [16, 64, 100, 224])
+def test_the_small_network_takes_every_image_size(size_px: int) -> None:
+    network = networks.build(TrainConfig(network="cnn", image_size_px=size_px), 2)
+    assert network(_batch(2, size_px)).shape == (2, 2)
+
+
+def test_the_small_network_is_small() -> None:
+    assert 300_000 < networks.count_parameters(networks.build(_config("cnn"), 2)) < 700_000
+
+
+def test_normalisation_is_that_of_imagenet() -> None:
+    grey_NCHW = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
+    expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert networks.Normalize()(grey_NCHW).flatten().tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "mobilenet_v3_large"])
+def test_a_feature_extractor_learns_only_its_classifier(name: str) -> None:
+    network = networks.build(_config(name, initial_weights="imagenet"), 2)
+    learning = [key for key, value in network.body.named_parameters() if value.requires_grad]
+    assert learning
+    assert all(key.startswith("classifier.") for key in learning)
+
+
+@pytest.mark.parametrize(("stages", "first"), [(5, "conv1"), (4, "layer1"), (2, "layer3"), (0, "fc")])
+def test_resnet18_learns_its_last_stages(stages: int, first: str) -> None:
+    network = networks.build(_config("resnet18", initial_weights="imagenet", trainable_stages=stages), 2)
+    learning = [key for key, value in network.body.named_parameters() if value.requires_grad]
+    assert learning[0].startswith(first)
+    assert learning[-1].startswith("fc")
+
+
+@pytest.mark.parametrize("fields", [{"network": "mobilenet_v3_small"}, {"network": "resnet18", "trainable_stages": 1}])
+def test_batch_norm_of_a_frozen_backbone_does_not_move(fields: dict[str, object]) -> None:
+    network = networks.build(TrainConfig.model_validate({"initial_weights": "imagenet", **fields}), 2)
+    frozen = [network.body.get_submodule(part) for part in network.frozen]
+    before = [value.clone() for part in frozen for value in part.state_dict().values()]
+    network.train()
+    network(_batch())
+    after = [value for part in frozen for value in part.state_dict().values()]
+    assert before
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_initial_weights_nothing_is_frozen(name: str) -> None:
+    network = networks.build(_config(name, trainable_stages=0), 2)
+    assert not network.frozen
+    assert all(value.requires_grad for value in network.parameters())
+
+
+def test_batch_norm_of_a_learning_stage_does_move() -> None:
+    network = networks.build(_config("resnet18", initial_weights="imagenet", trainable_stages=1), 2)
+    before = network.body.get_buffer("layer4.0.bn1.running_mean").clone()
+    network.train()
+    network(_batch())
+    assert not torch.equal(before, network.body.get_buffer("layer4.0.bn1.running_mean"))
+
+
+def test_parameter_names_of_resnet18_are_those_of_torchvision() -> None:
+    plain = networks.torchvision.models.resnet18(num_classes=2).state_dict()
+    assert networks.build(_config("resnet18"), 2).body.state_dict().keys() == plain.keys()

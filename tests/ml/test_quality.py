@@ -1,0 +1,97 @@
+import numpy as np
+
+from ml import quality
+from ml.config import Split
+from ml.manifest import ImageRow, Manifest
+from ml.quality import Issue, Refused
+from tests.ml.factories import noise
+
+
+def manifest(**counts: int) -> Manifest:
+    """So many training images of each class."""
+    splits: list[Split] = ["validation", "test"]
+    rows = tuple(
+        ImageRow(
+            path=f"{label}/{number}",
+            label=label,
+            split=splits[number] if number < 2 else "train",
+            sha256=f"{label}{number}",
+            width=32,
+            height=32,
+            pack=0,
+            member="x",
+            offset=0,
+            length=1,
+        )
+        for label, count in counts.items()
+        for number in range(count)
+    )
+    return Manifest(classes=tuple(sorted(counts)), rows=rows)
+
+
+def found(manifest: Manifest) -> dict[str, Issue]:
+    return {issue.kind: issue for issue in quality.findings(manifest, [], [])}
+
+
+def test_a_clean_data_set_has_no_findings() -> None:
+    assert found(manifest(a=10, b=10)) == {}
+
+
+def test_one_colour_and_few_pixels_are_noticed() -> None:
+    assert quality.of_image(noise()) == []
+    assert quality.of_image(np.full((20, 20, 3), 7, np.uint8)) == ["constant_image"]
+    assert quality.of_image(np.full((20, 20, 3), (7, 8, 9), np.uint8)) == ["constant_image"]
+    assert quality.of_image(noise(height=15)) == ["tiny_image"]
+
+
+def test_copies_are_told_apart_by_label_and_split() -> None:
+    labels = ["a", "a", "a", "b", "a", "a", "b"]
+    splits = ["train", "train", "train", "train", "train", "test", "test"]
+    hashes = ["copy", "copy", "labels", "labels", "splits", "splits", "alone"]
+    assert quality.of_copies(labels, splits, hashes) == [
+        ["exact_copy"],
+        ["exact_copy"],
+        ["same_pixels_two_labels"],
+        ["same_pixels_two_labels"],
+        ["exact_copy", "copy_across_splits"],
+        ["exact_copy", "copy_across_splits"],
+        [],
+    ]
+
+
+def test_a_finding_counts_the_images_and_names_some() -> None:
+    clean = manifest(a=30, b=30)
+    marked = [row.model_copy(update={"issues": ["constant_image"]}) for row in clean.rows[:25]]
+    issue = found(clean.model_copy(update={"rows": (*marked, *clean.rows[25:])}))["constant_image"]
+    assert (issue.count, issue.severity, len(issue.examples)) == (25, "warning", 20)
+    assert issue.message == "Images of a single colour: 25."
+
+
+def test_imbalance_above_ten_to_one_is_a_finding() -> None:
+    assert "class_imbalance" not in found(manifest(a=100, b=10))
+    issue = found(manifest(a=101, b=10, c=50))["class_imbalance"]
+    assert issue.message.startswith("Class 'a' has 101 images, 'b' only 10.")
+
+
+def test_a_class_that_is_missing_in_a_split_is_a_finding() -> None:
+    issue = found(manifest(a=10, b=1))["class_missing"]
+    assert issue.examples == ["b: train", "b: test"]
+
+
+def test_refused_files_are_grouped_by_their_reason() -> None:
+    rejected = [Refused(path=f"a/{size}", reason=f"The image has too many pixels. It is {size}.") for size in (7, 8)]
+    rejected.append(Refused(path="a/e", reason="The file is empty."))
+    left_out = [Refused(path="x.txt", reason="It is not an image file.")]
+    issues = quality.findings(manifest(a=10, b=10), rejected, left_out)
+    assert [(issue.kind, issue.count, issue.message, issue.examples) for issue in issues] == [
+        ("rejected", 1, "Files rejected: 1. The file is empty.", ["a/e"]),
+        ("rejected", 2, "Files rejected: 2. The image has too many pixels.", ["a/7", "a/8"]),
+        ("left_out", 1, "Files left out: 1. It is not an image file.", ["x.txt"]),
+    ]
+
+
+def test_errors_come_first() -> None:
+    clean = manifest(a=10, b=10)
+    marked = clean.rows[0].model_copy(update={"issues": ["tiny_image", "same_pixels_two_labels"]})
+    issues = quality.findings(clean.model_copy(update={"rows": (marked, *clean.rows[1:])}), [], [])
+    assert [issue.severity for issue in issues] == ["error", "warning"]

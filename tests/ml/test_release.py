@@ -1,0 +1,47 @@
+"""From a finished run to a version that can be served."""
+
+from pathlib import Path
+
+import pytest
+
+from ml import networks
+from ml.artifact import Card
+from ml.config import TrainConfig
+from ml.errors import Cancelled
+from ml.release import release
+from ml.training import Fitted
+from tests.ml import small_dataset
+
+CONFIG = TrainConfig(image_size_px=32, epochs=1)
+
+
+def _fitted() -> Fitted:
+    return Fitted(networks.build(CONFIG, 2).eval(), [], 1, "cpu", 1.0)
+
+
+def test_a_release_tells_of_its_export_and_then_of_each_split(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data", validation=5, test=6)
+    told: list[tuple[int, int]] = []
+    folder = tmp_path / "version"
+    made = release(
+        _fitted(),
+        CONFIG,
+        data.manifest,
+        data.packs,
+        folder,
+        "First",
+        "Discs",
+        lambda done, total: told.append((done, total)),
+    )
+    assert told == [(0, 0), (0, 0), (0, 0), (0, 5), (5, 5), (0, 6), (6, 6)]
+    assert Card.read(folder) == made.card
+
+
+def test_a_release_can_be_stopped_during_its_export(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise Cancelled
+
+    data = small_dataset.build(tmp_path / "data")
+    with pytest.raises(Cancelled):
+        release(_fitted(), CONFIG, data.manifest, data.packs, tmp_path / "version", "First", "Discs", stop)
+    assert not (tmp_path / "version" / "model.onnx").exists()

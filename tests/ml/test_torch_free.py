@@ -1,0 +1,17 @@
+"""The half of `ml` that the web process imports stays light."""
+
+import subprocess
+import sys
+
+TORCH_FREE = (
+    "archive", "artifact", "calibration", "config", "decisions", "errors", "evaluation", "images", "ingest",
+    "intervals", "manifest", "metrics", "pack", "progress", "quality", "ranking", "serving", "splits", "synthetic",
+)  # fmt: skip
+HEAVY = {"torch", "torchvision", "scipy", "sklearn", "onnx", "pandas"}
+
+
+def test_a_fresh_process_imports_the_torch_free_half_without_heavy_packages() -> None:
+    program = f"import sys, {', '.join('ml.' + name for name in TORCH_FREE)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "ml.serving" in done.stdout.split()
+    assert HEAVY.isdisjoint(done.stdout.split())

@@ -1,0 +1,198 @@
+"""The training loop, on a data set of a few drawn images."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ml import checkpoint, networks, training
+from ml.config import TrainConfig
+from ml.errors import BadConfig, Cancelled, MissingWeights
+from ml.selection import best_epoch, last_gain
+from ml.training import Fitted, Progress
+from tests.ml import small_dataset
+from tests.ml.small_dataset import SmallDataset
+
+STILL = {"horizontal_flip": False, "crop_scale": 1, "rotation_degrees": 0, "color_jitter": 0}
+OVERFITTING = {"epochs": 15, "batch_size": 8, "schedule": "constant", "warmup_epochs": 0, "dropout": 0.0}
+
+
+def _config(**fields: object) -> TrainConfig:
+    small = {"image_size_px": 32, "epochs": 2, "batch_size": 4, "augmentation": STILL, "device": "cpu"}
+    return TrainConfig.model_validate({**small, **fields})
+
+
+def _fit(
+    config: TrainConfig,
+    data: SmallDataset,
+    scratch: Path,
+    report: Callable[[Progress], None] = lambda progress: None,
+    save_checkpoint: Callable[[Path, int], None] = lambda path, epoch: None,
+    resume_from: Path | None = None,
+    weights_dir: Path | None = None,
+) -> Fitted:
+    scratch.mkdir(parents=True, exist_ok=True)
+    manifest, packs = data.manifest, data.packs
+    return training.fit(config, manifest, packs, scratch, report, save_checkpoint, resume_from, weights_dir=weights_dir)
+
+
+@pytest.mark.parametrize("network", networks.REGISTRY)
+def test_overfits_eight_images(tmp_path: Path, network: str) -> None:
+    data = small_dataset.build(tmp_path / "data")
+    fitted = _fit(_config(network=network, learning_rate=3e-3, **OVERFITTING), data, tmp_path / "run")
+    assert fitted.history[-1].train_accuracy == 1
+    assert fitted.history[-1].train_loss < 0.1
+
+
+def _donor(network: str) -> dict[str, torch.Tensor]:
+    """Random weights for three classes; their batch norm knows images like ours, as that of published weights does."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        donor = networks.build(_config(network=network), 3).train()
+        for module in donor.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None  # the plain mean of what it sees
+        images_NHWC = np.stack([small_dataset.draw(seed % 2 == 1, 32, seed) for seed in range(100, 132)])
+        donor(torch.from_numpy(images_NHWC).permute(0, 3, 1, 2))
+        return donor.body.state_dict()
+
+
+@pytest.mark.parametrize(("network", "head"), [("mobilenet_v3_small", "classifier."), ("resnet18", "fc.")])
+def test_a_new_head_on_a_frozen_backbone_fits_eight_images(tmp_path: Path, network: str, head: str) -> None:
+    donor = _donor(network)
+    save_file(donor, tmp_path / "donor.safetensors")
+    fields = {**OVERFITTING, "network": network, "trainable_stages": 0, "learning_rate": 1e-2, "epochs": 30}
+    config = _config(initial_weights="file:donor.safetensors", **fields)
+    data = small_dataset.build(tmp_path / "data")
+    fitted = _fit(config, data, tmp_path / "run", weights_dir=tmp_path)
+    assert fitted.history[-1].train_accuracy == 1
+    assert fitted.history[-1].train_loss < fitted.history[0].train_loss / 3
+    after = fitted.network.body.state_dict()  # with the statistics of batch norm
+    assert all(torch.equal(after[name], donor[name]) for name in donor if not name.startswith(head))
+
+
+def test_the_same_seed_trains_the_same_bits(tmp_path: Path) -> None:
+    data, config = small_dataset.build(tmp_path / "data"), _config()
+    one, other = (_fit(config, data, tmp_path / name).network.body.state_dict() for name in ("one", "other"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_another_seed_trains_other_weights(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data")
+    one, other = (_fit(_config(seed=seed), data, tmp_path / str(seed)).network.body.state_dict() for seed in (1, 2))
+    assert not torch.equal(one["stem.0.weight"], other["stem.0.weight"])
+
+
+def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data", train=16)
+    config = _config(epochs=4, schedule="one_cycle", augmentation={}, dropout=0.5)
+    kept = tmp_path / "kept.pt"
+
+    def stop_in_the_third_epoch(progress: Progress) -> None:
+        if progress.epoch == 3 and progress.step == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        _fit(config, data, tmp_path / "a", stop_in_the_third_epoch, lambda path, epoch: shutil.copy(path, kept))
+    whole, resumed = _fit(config, data, tmp_path / "b"), _fit(config, data, tmp_path / "c", resume_from=kept)
+    pairs = zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert [r.train_loss for r in whole.history] == [r.train_loss for r in resumed.history]
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data")
+    kept = tmp_path / "kept.pt"
+    _fit(_config(), data, tmp_path / "a", save_checkpoint=lambda path, epoch: shutil.copy(path, kept))
+    with pytest.raises(BadConfig, match="another config"):
+        _fit(_config(learning_rate=0.5), data, tmp_path / "b", resume_from=kept)
+
+
+def test_an_epoch_is_reported_after_its_checkpoint_is_kept(tmp_path: Path) -> None:
+    events: list[str] = []
+
+    def note(progress: Progress) -> None:
+        events.append(f"epoch {progress.epoch}" if progress.epoch_result else f"step {progress.step}/{progress.steps}")
+
+    data = small_dataset.build(tmp_path / "data")
+    _fit(_config(), data, tmp_path / "run", note, lambda path, epoch: events.append(f"kept {epoch}"))
+    steps = ["step 1/2", "step 2/2", "step 2/2"]  # and once more by validation, of one batch
+    assert events[2:] == [*steps, "kept 1", "epoch 1", *steps, "kept 2", "epoch 2"]
+
+
+def test_a_run_can_be_stopped_within_its_validation(tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+
+    def stop_after_the_second_batch(progress: Progress) -> None:
+        heard.append((progress.epoch, progress.step))
+        if heard.count((1, 2)) == 3:  # the last step of training, and two batches of validation
+            raise Cancelled
+
+    data = small_dataset.build(tmp_path / "data", validation=40)
+    with pytest.raises(Cancelled):
+        _fit(_config(), data, tmp_path / "run", stop_after_the_second_batch)
+    assert heard == sorted(heard)
+    assert heard[-4:] == [(1, 1), (1, 2), (1, 2), (1, 2)]
+
+
+def test_the_finished_network_is_that_of_the_best_epoch(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data", validation=16)
+    kept = {}
+
+    def keep(path: Path, epoch: int) -> None:
+        kept[epoch] = checkpoint.load(path).model
+
+    fitted = _fit(_config(epochs=6, learning_rate=0.05), data, tmp_path / "run", save_checkpoint=keep)
+    assert fitted.best_epoch == best_epoch(fitted.history, 16)
+    best = fitted.network.body.state_dict()
+    assert all(torch.equal(best[name], value) for name, value in kept[fitted.best_epoch].items())
+
+
+def test_early_stopping_ends_a_run_that_no_longer_gains(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data")
+    fitted = _fit(_config(epochs=50, learning_rate=1e-9, early_stopping_epochs=2), data, tmp_path / "run")
+    assert last_gain(fitted.history) + 2 == len(fitted.history) < 50
+
+
+def test_a_loss_that_is_no_number_tells_to_lower_the_learning_rate(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data")
+    with pytest.raises(BadConfig, match="Lower the learning rate of 10"):
+        _fit(_config(optimizer="sgd", learning_rate=10, warmup_epochs=0, epochs=30), data, tmp_path / "run")
+
+
+def test_more_than_two_classes_are_judged_by_accuracy(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data", train=9, validation=6, classes=("a", "b", "c"))
+    fitted = _fit(_config(), data, tmp_path / "run")
+    assert fitted.history[0].validation_auc is None
+    assert 0 <= fitted.history[0].validation_accuracy <= 1
+
+
+def test_a_data_set_without_validation_images_is_refused(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data", validation=0)
+    with pytest.raises(BadConfig, match="no images in the split 'validation'"):
+        _fit(_config(), data, tmp_path / "run")
+
+
+def test_missing_weights_stop_the_run_before_it_begins(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data")
+    with pytest.raises(MissingWeights, match=r"mine\.pth"):
+        _fit(_config(initial_weights="file:mine.pth"), data, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"optimizer": "sgd", "schedule": "step"},
+        {"precision": "bfloat16"},
+        {"class_weighting": "balanced"},
+        {"network": "resnet18", "trainable_stages": 0},
+        {"label_smoothing": 0.1, "augmentation": {"vertical_flip": True}},
+    ],
+)
+def test_each_choice_of_the_configuration_trains(tmp_path: Path, fields: dict[str, object]) -> None:
+    data = small_dataset.build(tmp_path / "data")
+    assert len(_fit(_config(**fields), data, tmp_path / "run").history) == 2

@@ -1,0 +1,61 @@
+"""A log line is one JSON object that names the event first."""
+
+import json
+import logging
+
+import pytest
+from flask import Flask, g
+
+from webapp import logs
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def a_log() -> logging.Logger:
+    """A log to standard error as it is now: pytest's differs between a fixture and its test."""
+    logs.configure("INFO")
+    return logging.getLogger("webapp.somewhere")
+
+
+def test_a_line_begins_with_the_event_and_carries_its_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    a_log().info("model_loaded", extra={"version": 3})
+    (line,) = written(capsys)
+    assert next(iter(line)) == "event"
+    assert line.pop("at")
+    assert line == {"event": "model_loaded", "level": "info", "logger": "webapp.somewhere", "version": 3}
+
+
+def test_an_error_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    log = a_log()
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        log.exception("task_failed", extra={"row_id": 1})
+    (line,) = written(capsys)
+    assert "ValueError: two\nlines" in str(line["exception"])
+
+
+def test_values_that_json_does_not_know_are_written_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    a_log().warning("odd", extra={"value": {1}, "name_of": "Ünï\n\x00"})
+    (line,) = written(capsys)
+    assert (line["value"], line["name_of"]) == ("{1}", "Ünï\n\x00")
+
+
+def test_a_line_of_a_request_carries_the_id_of_the_request(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+    with app.test_request_context("/health/live"):
+        g.request_id = "abcdef123456"
+        a_log().info("something")
+    (line,) = written(capsys)
+    assert (line["request_id"], line["endpoint"]) == ("abcdef123456", "health.live")
+
+
+def test_lines_below_the_level_are_not_written_and_configuring_twice_doubles_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = a_log()
+    logs.configure("WARNING")
+    log.info("quiet")
+    log.warning("loud")
+    assert [line["event"] for line in written(capsys)] == ["loud"]

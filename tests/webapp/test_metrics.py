@@ -1,0 +1,75 @@
+"""What a monitoring system reads."""
+
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests import factories
+from tests.conftest import application
+from tests.factories import Auth
+from webapp import queue
+from webapp.datasets import service as datasets
+from webapp.settings import Settings
+
+Samples = dict[tuple[str, ...], float]
+
+
+def read(client: FlaskClient, headers: dict[str, str]) -> Samples:
+    """Each value by its name and the values of its labels."""
+    answer = client.get("/metrics", headers=headers)
+    assert (answer.status_code, answer.mimetype) == (200, "text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_rows_and_waiting_jobs_are_counted(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        dataset = factories.make_dataset()
+        factories.make_dataset(status="pending")
+        for status in ("failed", "failed", "running"):
+            factories.make_experiment(dataset, status=status)
+        queue.ring(queue.TRAIN, 3)
+    found = read(client, auth.token("predict", "viewer"))
+    assert found == {
+        ("platform_rows", "dataset", "ready"): 1,
+        ("platform_rows", "dataset", "pending"): 1,
+        ("platform_rows", "experiment", "failed"): 2,
+        ("platform_rows", "experiment", "running"): 1,
+        ("platform_queue_jobs", "ingest"): 0,
+        ("platform_queue_jobs", "evaluation"): 0,
+        ("platform_queue_jobs", "training"): 1,
+    }
+
+
+def test_answers_are_counted_by_the_version_that_gave_them(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    headers = auth.token("predict")
+    with app.app_context():
+        version = factories.make_activation().version
+        version_id, image = version.id, datasets.image_bytes(version.experiment.dataset, 0)
+    for _ in range(3):
+        client.post("/predict", data=image, headers=headers | {"Content-Type": "image/png"})
+    found = read(client, headers)
+    assert found["platform_predictions_total", str(version_id)] == 3
+    assert found["platform_active_version",] == found["platform_loaded_version",] == version_id
+
+
+def test_a_version_that_cannot_be_loaded_shows_as_active_and_not_loaded(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        version = factories.make_activation().version
+        datasets.store().delete(version.model_sha256)
+    found = read(client, auth.token("predict"))
+    assert found["platform_active_version",] == 1
+    assert ("platform_loaded_version",) not in found
+
+
+def test_a_queue_that_is_away_hides_only_its_own_figures(settings: Settings) -> None:
+    with application(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})) as app:
+        auth = Auth(app.test_client())
+        with app.app_context():
+            factories.make_dataset()
+        assert read(auth.client, auth.token("predict")) == {("platform_rows", "dataset", "ready"): 1}

@@ -1,0 +1,260 @@
+"""Serving: the answer is that of the active version, a switch drops nothing, and damage changes nothing."""
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from tests.conftest import application
+from tests.factories import Auth, find_user, make_dataset, make_experiment, make_version
+from webapp.datasets import service as datasets
+from webapp.models import ModelVersion, Prediction, db
+from webapp.predictions.active import CHECK_INTERVAL_S, ActiveModel, active_model
+from webapp.registry import service as registry
+from webapp.settings import Settings
+
+SWITCH_LIMIT_S = 2.0
+
+
+@pytest.fixture
+def image(app: Flask) -> bytes:
+    """A bright image: 'malignant' to the tiny model."""
+    with app.app_context():
+        return datasets.image_bytes(make_dataset(), 1)
+
+
+@pytest.fixture
+def second(settings: Settings, app: Flask) -> Iterator[Flask]:
+    """Another process of the same installation."""
+    with application(settings) as app:
+        yield app
+
+
+def activate(app: Flask, version_id: int | None = None, leaning: float = 0.0) -> int:
+    """The id of the version that is active from now on: a new one if none is named."""
+    with app.app_context():
+        version = db.session.get(ModelVersion, version_id) if version_id else make_version(leaning=leaning)
+        registry.activate(version, "for a test", find_user("researcher"))
+        return version.id
+
+
+def damage(app: Flask, version_id: int) -> Path:
+    """Changes one byte of the version's graph in the store."""
+    with app.app_context():
+        address = db.session.get_one(ModelVersion, version_id).model_sha256
+        with datasets.store().fetch(address) as path:
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+            return path
+
+
+def predict(client: FlaskClient, headers: dict[str, str], data: bytes) -> dict[str, object]:
+    answer = client.post("/predict", data=data, headers=headers | {"Content-Type": "image/png"})
+    return {"status": answer.status_code, **answer.json}
+
+
+def test_the_active_version_answers(client: FlaskClient, auth: Auth, image: bytes) -> None:
+    version_id = activate(client.application)
+    answer = predict(client, auth.token("predict", "viewer"), image)
+    assert (answer["status"], answer["model"]["version"]) == (200, version_id)
+    (found,) = answer["predictions"]
+    assert (found["label"], found["filename"]) == ("malignant", None)
+    assert found["probability"] == found["probabilities"]["malignant"] > 0.5
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+
+
+def test_an_answer_is_remembered_without_the_image(client: FlaskClient, auth: Auth, image: bytes) -> None:
+    version_id = activate(client.application)
+    answer = predict(client, auth.token("predict", "viewer"), image)
+    with client.application.app_context():
+        row = db.session.scalars(select(Prediction)).one()
+        assert (row.version_id, row.user_id) == (version_id, find_user("viewer").id)
+        assert row.request_id == answer["request_id"]
+        assert (row.label, row.token_id, len(row.image_sha256)) == ("malignant", 1, 64)
+        assert {type(value) for value in vars(row).values()}.isdisjoint({bytes, bytearray})
+
+
+def test_no_active_version_is_a_part_that_is_missing(client: FlaskClient, auth: Auth, image: bytes) -> None:
+    answer = client.post("/predict", data=image, headers=auth.token("predict") | {"Content-Type": "image/png"})
+    assert (answer.status_code, answer.json["detail"][:26]) == (503, "No model version is active")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def until(model: ActiveModel, app: Flask, version_id: int) -> bool:
+    """Whether the process serves the version within the limit."""
+    deadline_s = time.monotonic() + SWITCH_LIMIT_S
+    while time.monotonic() < deadline_s:
+        with app.app_context():
+            loaded = model.current()
+        if loaded and loaded.version == version_id:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_switch_reaches_every_process(app: Flask, second: Flask) -> None:
+    models = [(active_model_of(process), process) for process in (app, second)]
+    for _ in range(2):
+        version_id = activate(app)
+        assert all(until(model, process, version_id) for model, process in models)
+    with second.app_context():
+        earlier = registry.rollback("worse", find_user("researcher")).version_id
+    assert all(until(model, process, earlier) for model, process in models)
+
+
+def active_model_of(app: Flask) -> ActiveModel:
+    with app.app_context():
+        return active_model()
+
+
+def test_a_switch_drops_no_request(app: Flask, auth: Auth, image: bytes) -> None:
+    headers, first = auth.token("predict"), activate(app)
+    answers: list[dict[str, object]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(predict(app.test_client(), headers, image))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    last = activate(app, leaning=3.0)
+    has_switched = until(active_model_of(app), app, last)
+    answers.append(predict(app.test_client(), headers, image))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert has_switched
+    assert {answer["status"] for answer in answers} == {200}
+    assert {answer["model"]["version"] for answer in answers} <= {first, last}
+
+
+def test_a_process_that_was_idle_gives_no_answer_of_the_old_version(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active = active_model_of(app)
+    assert until(active, app, activate(app))
+    load = active._load
+    monkeypatch.setattr(active, "_load", lambda activation: (time.sleep(0.5), load(activation)))  # a large model
+    active._checked_s -= 60  # nobody asked for a minute
+    last, seen = activate(app), []
+
+    def ask() -> None:
+        with app.app_context():
+            seen.append(active.current().version)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [last] * 8
+
+
+def test_an_answer_names_the_version_that_gave_it(app: Flask, auth: Auth, image: bytes) -> None:
+    headers = auth.token("predict")
+    probabilities = {}
+    for leaning in (-3.0, 3.0):
+        version_id = activate(app, leaning=leaning)
+        assert until(active_model_of(app), app, version_id)
+        answer = predict(app.test_client(), headers, image)
+        assert answer["model"]["version"] == version_id
+        probabilities[leaning] = answer["predictions"][0]["probabilities"]["malignant"]
+    assert probabilities[3.0] > probabilities[-3.0] + 0.1
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving_and_says_so(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes, harm: str
+) -> None:
+    good = activate(app)
+    predict(client, auth.token("predict"), image)
+    with app.app_context():
+        bad = make_version(leaning=1.0).id
+    path = damage(app, bad)
+    if harm == "gone":
+        path.unlink()
+    activate(app, bad)
+    assert not until(active_model_of(app), app, bad)
+    assert predict(client, auth.token("predict"), image)["model"]["version"] == good
+    health = client.get("/health")
+    assert (health.status_code, health.json["status"], health.json["model"]["version"]) == (200, "degraded", good)
+    assert f"Version {bad} cannot be loaded" in health.json["checks"]["model"]
+    assert until(active_model_of(app), app, activate(app))
+    assert client.get("/health").status_code == 200
+
+
+def test_a_version_that_cannot_be_loaded_at_first_is_named_in_the_refusal(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes
+) -> None:
+    with app.app_context():
+        bad = make_version().id
+    damage(app, bad)
+    activate(app, bad)
+    answer = predict(client, auth.token("predict"), image)
+    assert answer["status"] == 503
+    assert f"Version {bad} cannot be loaded" in answer["detail"]
+    assert client.get("/health").status_code == 503
+
+
+def test_a_graph_that_is_not_the_one_on_its_card_is_refused(app: Flask, client: FlaskClient) -> None:
+    with app.app_context():
+        three = make_version(make_experiment(make_dataset(classes=("a", "b", "c"))))
+        version = make_version(files=three.files)
+        version_id = version.id
+    activate(app, version_id)
+    assert "cannot be loaded" in client.get("/health").json["checks"]["model"]
+
+
+def test_equal_graphs_of_versions_with_other_classes_are_not_confused(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes
+) -> None:
+    for classes in (("benign", "malignant"), ("dark", "light")):
+        with app.app_context():
+            version_id = make_version(make_experiment(make_dataset(classes=classes))).id
+        activate(app, version_id)
+        assert until(active_model_of(app), app, version_id)
+        answer = predict(client, auth.token("predict"), image)
+        assert tuple(answer["predictions"][0]["probabilities"]) == classes
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_stop_the_model(settings: Settings, app: Flask) -> None:
+    version_id = activate(app)
+    assert until(active_model_of(app), app, version_id)
+    database = settings.data_dir / "platform.db"
+    with app.app_context():
+        db.engine.dispose()
+    database.rename(settings.data_dir / "away.db")
+    try:
+        time.sleep(1.2 * CHECK_INTERVAL_S)
+        assert until(active_model_of(app), app, version_id)
+    finally:
+        (settings.data_dir / "away.db").replace(database)
+
+
+def test_a_bad_image_among_several_is_an_error_in_its_own_place(client: FlaskClient, auth: Auth, image: bytes) -> None:
+    activate(client.application)
+    parts = [(io.BytesIO(image), "a.png"), (io.BytesIO(b"no image"), "b.png"), (io.BytesIO(image), "c.png")]
+    answer = client.post("/predict", data={"image": parts}, headers=auth.token("predict"))
+    assert answer.status_code == 200
+    assert [item["filename"] for item in answer.json["predictions"]] == ["a.png", "b.png", "c.png"]
+    assert ["error" in item for item in answer.json["predictions"]] == [False, True, False]
+    with client.application.app_context():
+        assert db.session.scalar(select(func.count()).select_from(Prediction)) == 2
+
+
+def test_too_many_or_too_large_images_are_refused(settings: Settings, auth: Auth, image: bytes) -> None:
+    headers, texts = auth.token("predict"), [base64.b64encode(image).decode()] * 3
+    with application(settings.model_copy(update={"max_images_per_request": 2, "max_image_mb": 1})) as small:
+        activate(small)
+        client = small.test_client()
+        assert client.post("/predict", json={"images": texts[:2]}, headers=headers).status_code == 200
+        assert client.post("/predict", json={"images": texts}, headers=headers).status_code == 413
+        assert predict(client, headers, b"x" * 1_100_000)["status"] == 413

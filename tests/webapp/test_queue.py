@@ -1,0 +1,70 @@
+"""The queue is a bell: ringing is cheap, may be done twice, and may fail without harm."""
+
+import json
+import zlib
+
+import pytest
+from flask import Flask
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import SimpleWorker
+from rq.serializers import JSONSerializer
+
+from tests.conftest import application
+from webapp import queue
+from webapp.settings import Settings
+
+
+def test_ringing_twice_makes_one_job(context: Flask) -> None:
+    assert queue.ring(queue.TRAIN, 7)
+    assert queue.ring(queue.TRAIN, 7)
+    assert queue.lengths() == {"ingest": 0, "evaluation": 0, "training": 1}
+
+
+def test_rows_with_similar_numbers_have_jobs_of_their_own(context: Flask) -> None:
+    for row_id in (1, 11, 12):
+        queue.ring(queue.TRAIN, row_id)
+    queue.ring(queue.INGEST, 1)
+    assert queue.lengths() == {"ingest": 1, "evaluation": 0, "training": 3}
+
+
+def test_a_waiting_row_knows_its_place(context: Flask) -> None:
+    for row_id in (5, 3, 9):
+        queue.ring(queue.TRAIN, row_id)
+    assert [queue.position(queue.TRAIN, row_id) for row_id in (5, 3, 9, 4)] == [1, 2, 3, None]
+
+
+def test_a_job_names_its_task_and_row_in_plain_json(context: Flask, redis_url: str) -> None:
+    """Nothing that is read back from Redis can run code of its own."""
+    queue.ring(queue.EVALUATE, 4)
+    with Redis.from_url(redis_url) as redis:
+        (key,) = redis.keys("rq:job:*")
+        data = json.loads(zlib.decompress(redis.hget(key, "data")))
+    assert data == ["jobs.tasks.evaluate", None, [4], {}]
+
+
+def test_redis_that_is_away_is_no_error(settings: Settings) -> None:
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    with application(away) as app, app.app_context():
+        assert queue.ring(queue.TRAIN, 1) is False
+        assert queue.position(queue.TRAIN, 1) is None
+        with pytest.raises(RedisError):
+            queue.lengths()
+
+
+def test_every_task_is_a_function_that_a_worker_finds() -> None:
+    from jobs import tasks
+
+    for task in queue.TASKS.values():
+        module, _, name = task.function.rpartition(".")
+        assert module == tasks.__name__
+        assert callable(getattr(tasks, name))
+
+
+def test_workers_that_registered_are_listed(context: Flask) -> None:
+    worker = SimpleWorker(list(queue.QUEUES), connection=queue.connection(), serializer=JSONSerializer)
+    worker.register_birth()
+    (found,) = queue.workers()
+    assert (found["name"], found["queues"]) == (worker.name, ["ingest", "evaluation", "training"])
+    worker.register_death()
+    assert queue.workers() == []
