@@ -34,7 +34,7 @@ class Site:
         """The pid of each program that supervisor started."""
         found = {}
         for pid in children_of(self.process.pid):
-            command = Path(f"/proc/{pid}/cmdline").read_text()
+            command = read_proc(pid, "cmdline")
             for name in ("valkey-server", "gunicorn", "jobs.worker", "jobs.janitor"):
                 if name in command:
                     found[name] = pid
@@ -57,6 +57,14 @@ def running_site(folder: Path) -> Iterator[Site]:
         site.log.close()
 
 
+def read_proc(pid: int, name: str) -> str:
+    """A file of `/proc/PID`; empty where the process has ended, before or while it is read."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -72,10 +80,7 @@ def is_healthy(port: int) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    return [int(child) for child in read_proc(pid, f"task/{pid}/children").split()]
 
 
 def descendants_of(pid: int) -> list[int]:
@@ -83,13 +88,12 @@ def descendants_of(pid: int) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
-    except FileNotFoundError:
-        return False
+    """Whether the process exists and is more than a zombie."""
+    state = read_proc(pid, "stat").rpartition(") ")[2]
+    return bool(state) and state[0] not in "ZX"
 
 
-def wait_until(condition: Callable[[], bool], story: Callable[[], str] = str, timeout_s: float = 40) -> None:
+def wait_until(condition: Callable[[], bool], story: Callable[[], str] = str, timeout_s: float = 90) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, story()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.sites import Site, descendants_of
+from tests.sites import Site, descendants_of, read_proc
 
 ARCHIVE = Path(os.environ.get("APP_TEST_DATA", "")) / "cifar10-jpeg.tar.xz"
 LIMIT_MIB = 1024
@@ -37,11 +37,8 @@ class Memory:
     def _watch(self) -> None:
         while not self._done.wait(0.2):
             for pid in descendants_of(self.site.process.pid):
-                try:
-                    command = Path(f"/proc/{pid}/cmdline").read_text()
-                    peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-                except OSError:
-                    continue  # it has ended
+                command = read_proc(pid, "cmdline")
+                peak = re.search(r"VmHWM:\s+(\d+)", read_proc(pid, "status"))
                 for program in ("jobs.worker", "gunicorn"):
                     if program in command and peak:
                         self.peaks[program] = max(self.peaks.get(program, 0), int(peak[1]) / 1024)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml.config import IngestOptions, TrainConfig
 from ml.synthetic import write_archive
+from tests.sites import children_of
 from webapp.datasets import service as datasets
 from webapp.experiments import service as experiments
 from webapp.models import FINAL_STATUSES, Dataset, Experiment, User, db
@@ -47,12 +48,6 @@ class Processes:
             if process.poll() is None:
                 process.kill()
             process.wait(10)
-
-
-def children_of(pid: int) -> list[int]:
-    """The process ids of the living children (Linux)."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
 
 
 def wait_for(row: Any, condition: Callable[[Any], bool], timeout_s: float = 90) -> Any:
