@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.recovery import KINDS, release_lost
 from webapp import create_app, queue
-from webapp.models import Dataset, Experiment, ModelVersion, db, now
+from webapp.models import Dataset, Evaluation, Experiment, ModelVersion, Upload, db, now
 
 log = logging.getLogger(__name__)
 ROUND_INTERVAL_S = 5.0
@@ -59,9 +59,13 @@ def sweep() -> None:
 
 def _addresses_in_use() -> set[str]:
     """The sha256 of everything that a row needs. An archive is needed until its ingest has ended."""
-    used: set[str | None] = set(db.session.scalars(select(Dataset.archive_sha256).where(Dataset.status == "pending")))
+    used: set[str | None] = set()
+    waiting = select(Dataset.archive_part_sha256s).where(Dataset.status.in_(("pending", "review")))
+    for parts in (*db.session.scalars(waiting), *db.session.scalars(select(Upload.part_sha256s))):
+        used.update(parts or [])
     for manifest_sha256, packs in db.session.execute(select(Dataset.manifest_sha256, Dataset.pack_sha256s)):
         used |= {manifest_sha256, *packs}
+    used |= set(db.session.scalars(select(Evaluation.predictions_sha256)))
     used |= set(db.session.scalars(select(Experiment.checkpoint_sha256).where(Experiment.status != "succeeded")))
     for files in db.session.scalars(select(ModelVersion.files)):
         used |= set(files.values())

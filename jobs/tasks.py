@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
+from jobs import ingestion
 from jobs.work import Work, run
 from ml.artifact import Card
-from ml.config import ArchiveLimits, IngestOptions, Split, TrainConfig
+from ml.config import Split, TrainConfig
 from ml.manifest import Manifest
 from ml.pack import PackReader
 from ml.progress import EpochResult, Progress
@@ -19,7 +20,7 @@ ERRORS_SHOWN = 24
 
 
 def ingest(dataset_id: int) -> None:
-    run(Dataset, dataset_id, _ingest)
+    run(Dataset, dataset_id, ingestion.ingest)
 
 
 def train(experiment_id: int) -> None:
@@ -28,49 +29,6 @@ def train(experiment_id: int) -> None:
 
 def evaluate(evaluation_id: int) -> None:
     run(Evaluation, evaluation_id, _evaluate)
-
-
-def _ingest(work: Work) -> None:
-    from ml import ingest as ingestion
-
-    dataset = db.session.get_one(Dataset, work.attempt.row_id)
-    options = IngestOptions.model_validate(dataset.options)
-    archive_sha256, source_name = dataset.archive_sha256, dataset.source_name
-    db.session.remove()
-
-    def report(done: int) -> None:
-        work.attempt.report(images=done, phase="reading images")
-
-    with contextlib.ExitStack() as stack:
-        if archive_sha256:
-            source: Any = stack.enter_context(work.store.fetch(archive_sha256))
-        else:
-            from ml import sources
-
-            work.attempt.report(phase="fetching")
-            source = sources.candidates_of(
-                str(source_name), work.settings.datasets_dir, work.scratch, ArchiveLimits(), tick=work.attempt.report
-            )
-        folder = work.scratch / "dataset"
-        folder.mkdir()
-        done = ingestion.ingest(source, folder, options, ArchiveLimits(), report)
-    work.attempt.report(phase="storing")
-    manifest_path = work.scratch / "manifest.jsonl.gz"
-    done.manifest.write(manifest_path)
-    packs = [work.keep(path) for path in done.pack_paths]
-    work.attempt.end(
-        "ready",
-        sha256=done.manifest.content_sha256(),
-        manifest_sha256=work.keep(manifest_path),
-        pack_sha256s=packs,
-        images=len(done.manifest.rows),
-        groups=len({row.group for row in done.manifest.rows if row.group}),
-        classes=[{"name": name, **counts} for name, counts in done.manifest.counts().items()],
-        positive_class=done.manifest.positive_class,
-        report=done.report.model_dump(mode="json"),
-        progress=1.0,
-        phase="",
-    )
 
 
 def _train(work: Work) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from ml.pack import PackReader
 from webapp import create_app
 from webapp.models import Dataset, db
 from webapp.settings import Settings
-from webapp.storage import DamagedObject, MissingObject, Store, workspace
+from webapp.storage import CHUNK_BYTES, DamagedObject, MissingObject, Store, workspace
 
 log = logging.getLogger(__name__)
 DATABASE_RETRIES = 10
@@ -38,6 +39,22 @@ class Work:
     def keep(self, path: Path) -> str:
         with path.open("rb") as stream:
             return self.store.keep(stream)
+
+    @contextlib.contextmanager
+    def archive_of(self, dataset: Dataset) -> Iterator[Path]:
+        """The uploaded archive as one file, put together from its parts where it came in several."""
+        first, *others = dataset.archive_part_sha256s or []
+        if not others:
+            with self.store.fetch(first) as path:
+                yield path
+            return
+        whole = self.scratch / "archive"
+        with whole.open("wb") as file:
+            for sha256 in (first, *others):
+                self.attempt.report(phase="putting the upload together")
+                with self.store.open(sha256) as part:
+                    shutil.copyfileobj(part, file, CHUNK_BYTES)
+        yield whole
 
     @contextlib.contextmanager
     def images_of(self, dataset: Dataset) -> Iterator[tuple[Manifest, PackReader]]:

@@ -62,13 +62,26 @@ class IngestOptions(Frozen):
         None,
         max_length=500,
         title="Group pattern",
-        description="Regular expression on the path; its first group names the patient, who stays in one split",
+        description="Regular expression on the path; its first group names the patient, who stays in one split. "
+        "None: as the names of the files suggest; empty: none",
     )
     exclude_pattern: str | None = Field(
         None,
         max_length=500,
         title="Exclude pattern",
-        description="Regular expression on the path; matching files are left out and listed",
+        description="Regular expression on the path; matching files are left out and listed. "
+        "None: masks and annotations beside images; empty: none",
+    )
+    classes: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=1_000,
+        title="Classes",
+        description="New names of classes; two classes of one new name become one, an empty name leaves a class out",
+    )
+    repair: bool = Field(
+        False,
+        title="Repair the given split",
+        description="Puts the images of one group, and copies, together where the archive's own split divides them",
     )
 
     @field_validator("group_pattern", "exclude_pattern")
@@ -76,7 +89,7 @@ class IngestOptions(Frozen):
     def _compiles(cls, pattern: str | None) -> str | None:
         if pattern:
             patterns.check(pattern)
-        return pattern or None
+        return pattern
 
 
 NetworkName = Literal["cnn", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large"]

@@ -32,7 +32,12 @@ _NO_FINDING = {"benign", "normal", "negative", "healthy", "control", "no", "non"
 
 
 class ImageRow(Frozen):
-    """One image: where it came from, what it shows, and where its pixels lie."""
+    """One image: where it came from, what it shows, and where its pixels lie.
+
+    Images of one `cluster` are copies or near copies of one another. A quarantined image waits for a person's
+    decision and belongs to no split meanwhile. A thumbnail lies in the same pack; none (length 0) where the image
+    itself is as small.
+    """
 
     path: str
     label: str
@@ -45,6 +50,10 @@ class ImageRow(Frozen):
     member: str
     offset: int
     length: int
+    thumbnail_offset: int = 0
+    thumbnail_length: int = 0
+    cluster: int | None = None
+    quarantined: bool = False
     metadata: dict[str, str] = Field(default_factory=dict)
     issues: list[str] = Field(default_factory=list)
 
@@ -58,8 +67,8 @@ class Manifest(Frozen):
     rows: tuple[ImageRow, ...]
 
     def of_split(self, split: Split) -> tuple[ImageRow, ...]:
-        """The images of one split, in the manifest's order."""
-        return tuple(row for row in self.rows if row.split == split)
+        """The images of one split, in the manifest's order, without those in quarantine."""
+        return tuple(row for row in self.rows if row.split == split and not row.quarantined)
 
     def label_index(self, label: str) -> int:
         """The column of `label` in probabilities_NK."""
@@ -69,14 +78,15 @@ class Manifest(Frozen):
         """Images of each class in each split: `counts()["benign"]["train"]`."""
         result = {label: dict.fromkeys(SPLITS, 0) for label in self.classes}
         for row in self.rows:
-            result[row.label][row.split] += 1
+            result[row.label][row.split] += not row.quarantined
         return {label: dict(splits) for label, splits in result.items()}
 
     def content_sha256(self) -> str:
-        """The data set's identity: path, label, split, group and pixels of every image, in any order."""
+        """The data set's identity: path, label, split, group, pixels, quarantine of every image, in any order."""
         digest = hashlib.sha256()
         for row in sorted(self.rows, key=lambda row: row.path):
-            digest.update(json.dumps([row.path, row.label, row.split, row.group, row.sha256]).encode() + b"\n")
+            facts = [row.path, row.label, row.split, row.group, row.sha256, row.quarantined]
+            digest.update(json.dumps(facts).encode() + b"\n")
         return digest.hexdigest()
 
     def write(self, path: Path) -> None:

@@ -19,7 +19,7 @@ from ml.pack import PackReader
 from ml.serving import Predictor
 from tests.ml import small_dataset, small_version
 from webapp import security
-from webapp.datasets import service as datasets
+from webapp.datasets import contents
 from webapp.models import Activation, ApiToken, Dataset, Epoch, Evaluation, Experiment, ModelVersion, User, db
 from webapp.storage import Store
 
@@ -96,7 +96,7 @@ def make_dataset(name: str = "Small", user: User | None = None, **values: Any) -
         built = small_dataset.build(Path(folder) / "images", **shape)
         built.manifest.write(Path(folder) / "manifest")
         facts = {
-            "archive_sha256": _kept(b"the archive, gone after its ingest"),
+            "archive_part_sha256s": [_kept(b"the archive, gone after its ingest")],
             "sha256": built.manifest.content_sha256(),
             "manifest_sha256": _kept(Path(folder) / "manifest"),
             "pack_sha256s": [_kept(path) for path in sorted((Path(folder) / "images").glob("pack-*.zip"))],
@@ -106,6 +106,8 @@ def make_dataset(name: str = "Small", user: User | None = None, **values: Any) -
             "report": {"images": len(built.manifest.rows), "rejected": [], "left_out": [], "issues": []},
         }
         built.packs.close()
+    if {"source_name", "parent_id"} & values.keys():
+        del facts["archive_part_sha256s"]
     return _saved(Dataset(**{"name": name, "status": "ready", "progress": 1.0, "created_by": user, **facts, **values}))
 
 
@@ -119,7 +121,7 @@ def make_experiment(dataset: Dataset | None = None, user: User | None = None, **
 def make_version(experiment: Experiment | None = None, leaning: float = 0.0, **values: Any) -> ModelVersion:
     """A version whose graph tells bright images from dark ones; `leaning` draws it towards the last class."""
     experiment = experiment or make_experiment(status="succeeded", progress=1.0)
-    manifest = datasets.manifest_of(experiment.dataset)
+    manifest = contents.manifest_of(experiment.dataset)
     config = TrainConfig.model_validate(experiment.config)
     counts = {split: len(manifest.of_split(split)) for split in SPLITS}
     with tempfile.TemporaryDirectory() as name:
@@ -144,7 +146,7 @@ def make_version(experiment: Experiment | None = None, leaning: float = 0.0, **v
 def make_evaluation(version: ModelVersion, split: str = "test", **values: Any) -> Evaluation:
     """A finished evaluation on the version's own data set, with its real scores."""
     dataset, card = version.experiment.dataset, Card.model_validate(version.card)
-    manifest = datasets.manifest_of(dataset)
+    manifest = contents.manifest_of(dataset)
     with contextlib.ExitStack() as stack:
         predictor = Predictor(stack.enter_context(_store().fetch(version.model_sha256)), card)
         paths = [stack.enter_context(_store().fetch(sha256)) for sha256 in dataset.pack_sha256s]

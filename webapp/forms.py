@@ -111,7 +111,8 @@ def _leaves(schema: Schema, node: Schema, prefix: str, title: str) -> Iterator[t
             continue
         if "anyOf" in leaf:  # a value or None
             leaf = leaf | next(kind for kind in leaf["anyOf"] if kind["type"] != "null") | {"is_optional": True}
-        yield prefix, title, path, leaf
+        if leaf["type"] != "object":  # a table of names: the page that knows them shows it
+            yield prefix, title, path, leaf
     for child, path, child_title in later:
         yield from _leaves(schema, child, path, child_title)
 

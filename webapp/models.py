@@ -8,6 +8,7 @@ from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     DateTime,
     ForeignKey,
@@ -30,7 +31,7 @@ from ml.config import SPLITS
 
 ROLES = ("viewer", "researcher", "admin")
 SCOPES = ("predict", "write", "admin")
-DATASET_STATUSES = ("pending", "ready", "rejected")
+DATASET_STATUSES = ("pending", "review", "ready", "rejected")
 JOB_STATUSES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
 FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 EVALUATED_SPLITS = (*SPLITS, "all")
@@ -141,8 +142,31 @@ class Attempted:
     finished_at: Mapped[datetime.datetime | None]
 
 
+class Upload(Base):
+    """An archive on its way in, piece by piece; it ends when a data set takes its pieces over, or with time."""
+
+    __tablename__ = "upload"
+
+    id: Mapped[str] = mapped_column(String(43), primary_key=True, default=lambda: secrets.token_urlsafe(32))
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"), index=True)
+    filename: Mapped[str] = mapped_column(String(200), default="")
+    length: Mapped[int] = mapped_column(BigInteger)
+    received: Mapped[int] = mapped_column(BigInteger, default=0)
+    part_sha256s: Mapped[list[Any]] = mapped_column(default=list)
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime.datetime] = mapped_column(index=True)
+    user: Mapped[User] = relationship()
+
+    @property
+    def is_complete(self) -> bool:
+        return self.received == self.length
+
+
 class Dataset(Attempted, Base):
-    """A labelled set of images; immutable once ready. Its rows live in the manifest object."""
+    """A labelled set of images; immutable once ready. Its rows live in the manifest object.
+
+    A changed data set is the next version of its line: a row of its own, which names its parent and the change.
+    """
 
     WAITING = WORKING = "pending"
     FAILED = "rejected"
@@ -152,7 +176,13 @@ class Dataset(Attempted, Base):
     __table_args__ = (
         _one_of("status", DATASET_STATUSES),
         CheckConstraint("status <> 'ready' OR (sha256 IS NOT NULL AND manifest_sha256 IS NOT NULL)", name="ready"),
-        CheckConstraint("(archive_sha256 IS NULL) <> (source_name IS NULL)", name="origin"),
+        CheckConstraint(
+            "(CASE WHEN archive_part_sha256s IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN source_name IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN parent_id IS NULL THEN 0 ELSE 1 END) = 1",
+            name="origin",
+        ),
+        UniqueConstraint("line_id", "number"),
         {"sqlite_autoincrement": True},  # the id of a deleted data set, which the audit trail names, is not given again
     )
 
@@ -160,9 +190,15 @@ class Dataset(Attempted, Base):
     name: Mapped[str] = mapped_column(String(200))
     status: Mapped[str] = mapped_column(String(20), default="pending", index=True)
     rejected_because: Mapped[str | None] = mapped_column(Text)
-    archive_sha256: Mapped[str | None] = mapped_column(String(64))
+    archive_part_sha256s: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     source_name: Mapped[str | None] = mapped_column(String(40))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"), index=True)
+    line_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"))  # the first version; None in that one
+    number: Mapped[int] = mapped_column(default=1)
+    change: Mapped[dict[str, Any]] = mapped_column(default=dict)
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    needs_review: Mapped[bool] = mapped_column(default=False)
+    preview: Mapped[dict[str, Any]] = mapped_column(default=dict)
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     manifest_sha256: Mapped[str | None] = mapped_column(String(64))
     pack_sha256s: Mapped[list[Any]] = mapped_column(default=list)
@@ -174,6 +210,7 @@ class Dataset(Attempted, Base):
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     created_by: Mapped[User | None] = relationship()
+    parent: Mapped["Dataset | None"] = relationship(foreign_keys=[parent_id], remote_side=[id])
 
 
 class Experiment(Attempted, Base):
@@ -236,6 +273,7 @@ class ModelVersion(Base):
     positive_class: Mapped[str | None] = mapped_column(String(200))
     files: Mapped[dict[str, Any]]
     card: Mapped[dict[str, Any]]
+    removed_groups: Mapped[list[Any]] = mapped_column(default=list)  # learned from, and later taken out of the data
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     experiment: Mapped[Experiment] = relationship(back_populates="version")
 
@@ -276,6 +314,7 @@ class Evaluation(Attempted, Base):
     failed_because: Mapped[str | None] = mapped_column(Text)
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     confident_errors: Mapped[list[Any]] = mapped_column(default=list)
+    predictions_sha256: Mapped[str | None] = mapped_column(String(64))
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     version: Mapped[ModelVersion] = relationship()

@@ -71,14 +71,35 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_audit_event_created_at"), "audit_event", ["created_at"])
     op.create_table(
+        "upload",
+        sa.Column("id", sa.String(length=43), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("filename", sa.String(length=200), nullable=False),
+        sa.Column("length", sa.BigInteger(), nullable=False),
+        sa.Column("received", sa.BigInteger(), nullable=False),
+        sa.Column("part_sha256s", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user_account.id"], name=op.f("fk_upload_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_upload")),
+    )
+    op.create_index(op.f("ix_upload_expires_at"), "upload", ["expires_at"])
+    op.create_index(op.f("ix_upload_user_id"), "upload", ["user_id"])
+    op.create_table(
         "dataset",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column("rejected_because", sa.Text()),
-        sa.Column("archive_sha256", sa.String(length=64)),
+        sa.Column("archive_part_sha256s", sa.JSON(none_as_null=True)),
         sa.Column("source_name", sa.String(length=40)),
+        sa.Column("parent_id", sa.Integer()),
+        sa.Column("line_id", sa.Integer()),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("change", sa.JSON(), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("needs_review", sa.Boolean(), nullable=False),
+        sa.Column("preview", sa.JSON(), nullable=False),
         sa.Column("sha256", sa.String(length=64)),
         sa.Column("manifest_sha256", sa.String(length=64)),
         sa.Column("pack_sha256s", sa.JSON(), nullable=False),
@@ -93,12 +114,21 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status <> 'ready' OR (sha256 IS NOT NULL AND manifest_sha256 IS NOT NULL)", name=op.f("ck_dataset_ready")
         ),
-        sa.CheckConstraint("status IN ('pending', 'ready', 'rejected')", name=op.f("ck_dataset_status")),
-        sa.CheckConstraint("(archive_sha256 IS NULL) <> (source_name IS NULL)", name=op.f("ck_dataset_origin")),
+        sa.CheckConstraint("status IN ('pending', 'review', 'ready', 'rejected')", name=op.f("ck_dataset_status")),
+        sa.CheckConstraint(
+            "(CASE WHEN archive_part_sha256s IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN source_name IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN parent_id IS NULL THEN 0 ELSE 1 END) = 1",
+            name=op.f("ck_dataset_origin"),
+        ),
         sa.ForeignKeyConstraint(["created_by_id"], ["user_account.id"], name=op.f("fk_dataset_created_by_id")),
+        sa.ForeignKeyConstraint(["line_id"], ["dataset.id"], name=op.f("fk_dataset_line_id")),
+        sa.ForeignKeyConstraint(["parent_id"], ["dataset.id"], name=op.f("fk_dataset_parent_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dataset")),
+        sa.UniqueConstraint("line_id", "number", name=op.f("uq_dataset_line_id_number")),
         sqlite_autoincrement=True,
     )
+    op.create_index(op.f("ix_dataset_parent_id"), "dataset", ["parent_id"])
     op.create_index(op.f("ix_dataset_sha256"), "dataset", ["sha256"])
     op.create_index(op.f("ix_dataset_status"), "dataset", ["status"])
     op.create_table(
@@ -156,6 +186,7 @@ def upgrade() -> None:
         sa.Column("positive_class", sa.String(length=200)),
         sa.Column("files", sa.JSON(), nullable=False),
         sa.Column("card", sa.JSON(), nullable=False),
+        sa.Column("removed_groups", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["experiment_id"], ["experiment.id"], name=op.f("fk_model_version_experiment_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model_version")),
@@ -184,6 +215,7 @@ def upgrade() -> None:
         sa.Column("failed_because", sa.Text()),
         sa.Column("metrics", sa.JSON(none_as_null=True)),
         sa.Column("confident_errors", sa.JSON(), nullable=False),
+        sa.Column("predictions_sha256", sa.String(length=64)),
         sa.Column("created_by_id", sa.Integer()),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         *_attempt_columns(),
@@ -229,6 +261,7 @@ def downgrade() -> None:
     op.drop_table("epoch")
     op.drop_table("experiment")
     op.drop_table("dataset")
+    op.drop_table("upload")
     op.drop_table("audit_event")
     op.drop_table("api_token")
     op.drop_table("user_account")

@@ -15,7 +15,7 @@ from tests.conftest import application
 from tests.factories import find_user, make_dataset, make_experiment, make_user, make_version
 from tests.ml import small_dataset
 from webapp import queue
-from webapp.datasets import service
+from webapp.datasets import contents, service
 from webapp.errors import Conflict, Invalid, NotFound, UnsupportedMedia
 from webapp.models import AuditEvent, Dataset, db
 from webapp.registry import service as registry
@@ -47,7 +47,7 @@ def test_an_archive_is_kept_and_its_ingest_waits(context: Flask, kind: str) -> N
     data, options = ARCHIVES[kind](), IngestOptions(seed=7)
     dataset = service.create_from_archive(io.BytesIO(data), "  My \n set ", options, make_user())
     assert (dataset.status, dataset.name, dataset.options["seed"]) == ("pending", "My set", 7)
-    with service.store().open(str(dataset.archive_sha256)) as stream:
+    with service.store().open((dataset.archive_part_sha256s or [""])[0]) as stream:
         assert stream.read() == data
     assert queue.position(queue.INGEST, dataset.id) == 1
     assert db.session.scalars(select(AuditEvent)).one().subject == f"dataset:{dataset.id}"
@@ -79,7 +79,11 @@ def test_a_name_that_cannot_be_shown_is_refused(context: Flask, name: str) -> No
 
 def test_a_well_known_set_is_brought_in_by_name(context: Flask) -> None:
     dataset = service.create_from_source("breastmnist_64", "", IngestOptions(), make_user())
-    assert (dataset.name, dataset.source_name, dataset.archive_sha256) == ("breastmnist_64", "breastmnist_64", None)
+    assert (dataset.name, dataset.source_name, dataset.archive_part_sha256s) == (
+        "breastmnist_64",
+        "breastmnist_64",
+        None,
+    )
     with pytest.raises(Invalid, match="imagenet"):
         service.create_from_source("imagenet", "", IngestOptions(), find_user())
 
@@ -99,33 +103,33 @@ def test_only_a_ready_data_set_is_given_to_training(any_context: Flask) -> None:
     with pytest.raises(Conflict, match="pending"):
         service.get_ready(waiting.id)
     with pytest.raises(Conflict, match="pending"):
-        service.manifest_of(waiting)
+        contents.manifest_of(waiting)
     with pytest.raises(NotFound, match="99"):
         service.get(99)
 
 
 def test_images_are_found_by_label_and_split(context: Flask) -> None:
     dataset = make_dataset(train=8, validation=4, test=4)
-    found = list(service.rows_of(dataset, label="malignant", split="test", group=None))
+    found = list(contents.rows_of(dataset, label="malignant", split="test", group=None))
     assert [(number, row.label, row.split) for number, row in found] == [
         (13, "malignant", "test"),
         (15, "malignant", "test"),
     ]
-    assert [number for number, _ in service.rows_of(dataset, 14)] == [14, 15]
-    assert list(service.rows_of(dataset, label="nothing")) == []
+    assert [number for number, _ in contents.rows_of(dataset, 14)] == [14, 15]
+    assert list(contents.rows_of(dataset, label="nothing")) == []
 
 
 def test_an_image_comes_back_as_it_went_in(context: Flask) -> None:
     dataset = make_dataset()
-    pixels_HWC = images.decode(service.image_bytes(dataset, 3))
+    pixels_HWC = images.decode(contents.image_bytes(dataset, 3))
     assert (pixels_HWC == small_dataset.draw(is_bright=True, size_px=32, seed=3)).all()
     for number in (-1, 16):
         with pytest.raises(NotFound, match=str(number)):
-            service.image_bytes(dataset, number)
+            contents.image_bytes(dataset, number)
 
 
 def test_a_sample_shows_every_class(context: Flask) -> None:
-    assert service.sample(make_dataset(), per_class=2) == {"benign": [0, 2], "malignant": [1, 3]}
+    assert contents.sample(make_dataset(), per_class=2) == {"benign": [0, 2], "malignant": [1, 3]}
 
 
 def test_a_data_set_that_something_needs_stays(any_context: Flask) -> None:

@@ -8,6 +8,7 @@ from tests import factories
 from tests.conftest import application
 from tests.factories import Auth
 from webapp import queue
+from webapp.datasets import contents
 from webapp.datasets import service as datasets
 from webapp.settings import Settings
 
@@ -48,7 +49,7 @@ def test_answers_are_counted_by_the_version_that_gave_them(app: Flask, client: F
     headers = auth.token("predict")
     with app.app_context():
         version = factories.make_activation().version
-        version_id, image = version.id, datasets.image_bytes(version.experiment.dataset, 0)
+        version_id, image = version.id, contents.image_bytes(version.experiment.dataset, 0)
     for _ in range(3):
         client.post("/predict", data=image, headers=headers | {"Content-Type": "image/png"})
     found = read(client, headers)

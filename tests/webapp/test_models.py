@@ -36,7 +36,7 @@ NONSENSE: dict[str, Callable[[], Base]] = {
     ),
     "a token of nobody": lambda: ApiToken(user_id=99, name="t", scope="write", hint="bip_", sha256="0" * 64),
     "a data set from nowhere": lambda: Dataset(name="x"),
-    "a data set from two places": lambda: Dataset(name="x", archive_sha256="0" * 64, source_name="synthetic"),
+    "a data set from two places": lambda: Dataset(name="x", archive_part_sha256s=["0" * 64], source_name="synthetic"),
     "a ready data set without images": lambda: Dataset(name="x", source_name="synthetic", status="ready"),
     "a state that does not exist": lambda: Dataset(name="x", source_name="synthetic", status="done"),
     "an experiment without data": lambda: Experiment(name="x", dataset_id=99, config={}),

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from tests.conftest import application
 from tests.factories import Auth, find_user, make_dataset, make_experiment, make_version
+from webapp.datasets import contents
 from webapp.datasets import service as datasets
 from webapp.models import ModelVersion, Prediction, db
 from webapp.predictions.active import CHECK_INTERVAL_S, ActiveModel, active_model
@@ -27,7 +28,7 @@ SWITCH_LIMIT_S = 2.0
 def image(app: Flask) -> bytes:
     """A bright image: 'malignant' to the tiny model."""
     with app.app_context():
-        return datasets.image_bytes(make_dataset(), 1)
+        return contents.image_bytes(make_dataset(), 1)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from flask import Flask, request
 
 from tests.conftest import application
 from tests.factories import Auth, find_user, make_version
-from webapp.datasets import service as datasets
+from webapp.datasets import contents
 from webapp.registry import service as registry
 from webapp.settings import Settings
 from webapp.uploads import ARCHIVES, IMAGES, IN_MEMORY_BYTES
@@ -132,7 +132,7 @@ def test_an_image_that_is_too_large_and_images_that_are_too_many_are_refused(sma
     with small.app_context():
         version = make_version()
         registry.activate(version, "for a test", find_user("researcher"))
-        image = datasets.image_bytes(version.experiment.dataset, 1)
+        image = contents.image_bytes(version.experiment.dataset, 1)
     body = multipart(("image", "a.png", image), ("image", "b.png", b"x" * (2**20 + 1)))
     answer = auth.client.post("/predict", headers=auth.token("predict"), **body)
     assert answer.status_code == 200

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from ml.config import IngestOptions, TrainConfig
 from webapp.api import bodies, schemas
+from webapp.datasets import contents
 from webapp.datasets import service as datasets
 from webapp.errors import Invalid
 from webapp.experiments import service as experiments
@@ -78,7 +79,7 @@ def list_images(dataset_id: int) -> Json:
         raise Invalid(f"limit is {limit}; it must lie between 1 and 1000.", {"limit": "1 to 1000"})
     wanted = {name: request.args.get(name) for name in ("label", "split", "group")}
     items: list[Json] = []
-    for number, row in datasets.rows_of(datasets.get_ready(dataset_id), start, **wanted):
+    for number, row in contents.rows_of(datasets.get_ready(dataset_id), start, **wanted):
         if len(items) == limit:
             return {"items": items, "next": str(number)}
         items.append({"number": number, **row.model_dump(mode="json", exclude={"pack", "member", "offset", "length"})})

@@ -1,19 +1,16 @@
 """Data sets: bringing them in, reading them, forgetting them."""
 
-import functools
-from collections.abc import Hashable, Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from flask import current_app
 from sqlalchemy import select
 
 from ml.config import IngestOptions
-from ml.manifest import ImageRow, Manifest
 from ml.sources import SOURCES
 from webapp import audit, queue
 from webapp.errors import Conflict, Invalid, NotFound, UnsupportedMedia
 from webapp.models import Dataset, Evaluation, Experiment, User, db, find
-from webapp.storage import DamagedObject, Store, verify
+from webapp.storage import Store
 
 MAGIC = {b"PK\x03\x04": 0, b"PK\x05\x06": 0, b"\x1f\x8b": 0, b"\xfd7zXZ\x00": 0, b"BZh": 0, b"ustar": 257}
 
@@ -27,8 +24,7 @@ def create_from_archive(stream: BinaryIO, name: str, options: IngestOptions, use
     """A pending data set whose archive is kept and whose ingest waits. Raises Invalid, UnsupportedMedia."""
     name = clean_name(name)
     _refuse_other_formats(stream)
-    archive_sha256 = store().keep(stream)
-    return _begin(Dataset(name=name, archive_sha256=archive_sha256), options, user)
+    return _begin(Dataset(name=name, archive_part_sha256s=[store().keep(stream)]), options, user)
 
 
 def create_from_source(source_name: str, name: str, options: IngestOptions, user: User) -> Dataset:
@@ -91,52 +87,6 @@ def get_ready(dataset_id: int) -> Dataset:
 def ready() -> list[Dataset]:
     """All data sets that can be trained on, newest first."""
     return list(db.session.scalars(select(Dataset).where(Dataset.status == "ready").order_by(Dataset.id.desc())))
-
-
-def manifest_of(dataset: Dataset) -> Manifest:
-    """The list of the images of a ready data set. Raises Conflict, MissingObject, DamagedObject."""
-    if dataset.manifest_sha256 is None:
-        raise Conflict(f"Data set {dataset.id} has no list of images: it is {dataset.status}.")
-    return _manifest(cast(Hashable, store()), dataset.manifest_sha256)
-
-
-@functools.lru_cache(maxsize=2)
-def _manifest(store: Hashable, sha256: str) -> Manifest:
-    with cast(Store, store).fetch(sha256) as path:
-        verify(path, sha256)
-        return Manifest.read(path)
-
-
-def rows_of(dataset: Dataset, start: int = 0, **wanted: str | None) -> Iterator[tuple[int, ImageRow]]:
-    """Numbered rows from `start` on whose label, split or group is the wanted one."""
-    wanted = {key: value for key, value in wanted.items() if value}
-    rows = manifest_of(dataset).rows
-    for number in range(start, len(rows)):
-        if all(getattr(rows[number], key) == value for key, value in wanted.items()):
-            yield number, rows[number]
-
-
-def image_bytes(dataset: Dataset, number: int) -> bytes:
-    """The canonical PNG of the image in row `number`. Raises NotFound, MissingObject, DamagedObject."""
-    rows = manifest_of(dataset).rows
-    if not 0 <= number < len(rows):
-        raise NotFound(f"Data set {dataset.id} has no image {number}; it has {len(rows)}.")
-    row = rows[number]
-    with store().open(dataset.pack_sha256s[row.pack]) as pack:
-        pack.seek(row.offset)
-        data = pack.read(row.length)
-    if len(data) < row.length:
-        raise DamagedObject(f"Pack {row.pack} of data set {dataset.id} ends before image {number}; restore it.")
-    return data
-
-
-def sample(dataset: Dataset, per_class: int = 6) -> dict[str, list[int]]:
-    """The first images of each class, by their row numbers."""
-    found: dict[str, list[int]] = {entry["name"]: [] for entry in dataset.classes}
-    for number, row in enumerate(manifest_of(dataset).rows):
-        if len(found[row.label]) < per_class:
-            found[row.label].append(number)
-    return found
 
 
 def dependants(dataset: Dataset) -> dict[str, list[int]]:

@@ -10,7 +10,7 @@ from ml import images
 from ml.config import SPLITS, IngestOptions
 from ml.sources import SOURCES
 from webapp import forms
-from webapp.datasets import service
+from webapp.datasets import contents, service
 from webapp.errors import AppError, Invalid
 from webapp.models import Dataset
 from webapp.pagination import page_of
@@ -93,7 +93,7 @@ def live(dataset_id: int) -> str | Response:
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
     is_ready = dataset.status == "ready"
-    sample = service.sample(dataset) if is_ready else {}
+    sample = contents.sample(dataset) if is_ready else {}
     return {"dataset": dataset, "sample": sample, "dependants": service.dependants(dataset), "splits": SPLITS}
 
 
@@ -112,7 +112,7 @@ def delete(dataset_id: int) -> BaseResponse:
 def gallery(dataset_id: int) -> str:
     dataset, label, split = service.get(dataset_id), request.args.get("label", ""), request.args.get("split", "")
     start = max(0, request.args.get("start", 0, type=int))
-    rows = service.rows_of(dataset, start, label=label, split=split)
+    rows = contents.rows_of(dataset, start, label=label, split=split)
     shown = [row for row, _ in zip(rows, range(IMAGES_A_PAGE + 1), strict=False)]
     following = shown[IMAGES_A_PAGE][0] if len(shown) > IMAGES_A_PAGE else None
     return render_template(
@@ -141,7 +141,7 @@ def _total(dataset: Dataset, label: str, split: str) -> int:
 @allow("viewer")
 def image(dataset_id: int, number: int) -> Response:
     """The image as the platform keeps it."""
-    return _unchanging(service.image_bytes(service.get(dataset_id), number), "image/png")
+    return _unchanging(contents.image_bytes(service.get(dataset_id), number), "image/png")
 
 
 @bp.get("/<int:dataset_id>/thumbnails/<int:number>")
@@ -149,8 +149,8 @@ def image(dataset_id: int, number: int) -> Response:
 def thumbnail(dataset_id: int, number: int) -> Response:
     """The image, no larger than a page shows it."""
     dataset = service.get(dataset_id)
-    png = service.image_bytes(dataset, number)
-    row = service.manifest_of(dataset).rows[number]
+    png = contents.image_bytes(dataset, number)
+    row = contents.manifest_of(dataset).rows[number]
     if max(row.width, row.height) <= THUMBNAIL_PX:
         return _unchanging(png, "image/png")
     return _unchanging(images.thumbnail(images.decode(png), THUMBNAIL_PX), "image/jpeg")
