@@ -1,15 +1,17 @@
 """Splits: which images train, which choose, which judge. Here alone leakage is decided.
 
-A group (a patient, or exact copies of one image) is never divided. The order of the input changes nothing.
+A unit (the images of a patient, and copies or near copies of one another) is never divided. The order of the input changes nothing.
 """
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import get_args
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar, get_args
 
 from ml.config import Split, SplitShares
+from ml.errors import BadConfig
 
+Side = TypeVar("Side", bound=Hashable)
 _ALL: tuple[Split, ...] = get_args(Split)
 
 
@@ -51,34 +53,74 @@ def complete(
     return result
 
 
-def merged(groups: Sequence[str | None], hashes: Sequence[str]) -> list[str | None]:
-    """Groups in which images of one patient and images of the same pixels are together; None for single images."""
-    parent: dict[str, str] = {}
+def units(groups: Sequence[str | None], clusters: Sequence[int | None], keys: Sequence[str]) -> list[str | None]:
+    """What must stay together: images joined by a group, by a cluster of copies, or by a chain of both.
 
-    def find(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
+    A unit is named by its smallest key, so the order of the images changes nothing; None for an image by itself.
+    """
+    parent: dict[tuple[str, str | int], tuple[str, str | int]] = {}
 
-    for group, pixels in zip(groups, hashes, strict=True):
-        if group is not None:
-            ends = sorted((find(f"group {group}"), find(f"pixels {pixels}")))
-            parent[ends[1]] = ends[0]
-    copies = Counter(hashes)
-    return [
-        find(f"pixels {pixels}") if group is not None or copies[pixels] > 1 else None
-        for group, pixels in zip(groups, hashes, strict=True)
-    ]
+    def find(node: tuple[str, str | int]) -> tuple[str, str | int]:
+        while parent.setdefault(node, node) != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for group, cluster, key in zip(groups, clusters, keys, strict=True):
+        for kind, name in (("group", group), ("cluster", cluster)):
+            if name is not None:
+                parent[find(("image", key))] = find((kind, name))
+    roots = [find(("image", key)) for key in keys]
+    sizes, names = Counter(roots), dict[tuple[str, str | int], str]()
+    for root, key in zip(roots, keys, strict=True):
+        names[root] = min(names.get(root, key), key)
+    return [names[root] if sizes[root] > 1 else None for root in roots]
+
+
+def folds(labels: Sequence[str], units: Sequence[str | None], keys: Sequence[str], k: int, seed: int) -> list[int]:
+    """A fold from 0 to k - 1 for each image; each label spread as evenly as its units allow. Raises BadConfig."""
+    alone = sum(unit is None for unit in units)
+    if not 2 <= k <= len(set(units) - {None}) + alone:
+        raise BadConfig(f"{k} folds cannot be made; there must be 2 or more, and a group or single image for each.")
+    return _assign(labels, units, keys, dict.fromkeys(range(k), 1 / k), seed)
+
+
+def divided(splits: Sequence[Split], units: Sequence[str | None]) -> list[bool]:
+    """Whether the image's unit lies in more than one split: a leak."""
+    sides: dict[str | None, set[Split]] = defaultdict(set)
+    for split, unit in zip(splits, units, strict=True):
+        sides[unit].add(split)
+    return [unit is not None and len(sides[unit]) > 1 for unit in units]
+
+
+def repaired(splits: Sequence[Split], units: Sequence[str | None]) -> list[Split]:
+    """The splits with every divided unit put whole where most of its images lie.
+
+    Of two equals the one that judges wins: test before validation before training. Other images stay.
+    """
+    counts: dict[str | None, Counter[Split]] = defaultdict(Counter)
+    for split, unit in zip(splits, units, strict=True):
+        counts[unit][split] += 1
+    home = {unit: max(found, key=lambda split: (found[split], _ALL.index(split))) for unit, found in counts.items()}
+    return [split if unit is None else home[unit] for split, unit in zip(splits, units, strict=True)]
+
+
+def divided_by_chance(units: Sequence[str | None], shares: SplitShares) -> float:
+    """The number of images whose unit a random split by image would put on several sides, as an expectation.
+
+    A unit of n images stays whole with the probability that all n draw the same split: the sum of share ** n.
+    """
+    sizes = Counter(unit for unit in units if unit is not None)
+    return sum(n * (1 - sum(getattr(shares, split) ** n for split in _ALL)) for n in sizes.values())
 
 
 def _assign(
     labels: Sequence[str],
     groups: Sequence[str | None],
     keys: Sequence[str],
-    weights: Mapping[Split, float],
+    weights: Mapping[Side, float],
     seed: int,
-) -> list[Split]:
+) -> list[Side]:
     units: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, (group, key) in enumerate(zip(groups, keys, strict=True)):
         units[("image", key) if group is None else ("group", group)].append(index)
@@ -86,7 +128,7 @@ def _assign(
     for unit, indices in units.items():
         strata[_most_common(labels[index] for index in indices)].append(unit)
 
-    result: list[Split] = ["train"] * len(labels)
+    result = [next(iter(weights))] * len(labels)
     for members in strata.values():
         ordered = sorted(members, key=lambda unit: (-len(units[unit]), _rank(seed, *unit)))
         for unit, split in zip(ordered, _fill([len(units[unit]) for unit in ordered], weights), strict=True):
@@ -95,32 +137,32 @@ def _assign(
     return result
 
 
-def _fill(sizes: Sequence[int], weights: Mapping[Split, float]) -> list[Split]:
-    """A split for each unit, the largest first: where most is missing, and no split stays empty without need."""
+def _fill(sizes: Sequence[int], weights: Mapping[Side, float]) -> list[Side]:
+    """A side for each unit, the largest first: where most is missing, and no side stays empty without need."""
     missing = _targets(sum(sizes), weights)
     empty = list(missing)
     result = []
     for done, size in enumerate(sizes):
         eligible = empty if len(sizes) - done <= len(empty) else list(missing)
-        split = max(eligible, key=lambda split: missing[split])
-        missing[split] -= size
-        if split in empty:
-            empty.remove(split)
-        result.append(split)
+        side = max(eligible, key=lambda side: missing[side])
+        missing[side] -= size
+        if side in empty:
+            empty.remove(side)
+        result.append(side)
     return result
 
 
-def _targets(count: int, weights: Mapping[Split, float]) -> dict[Split, int]:
+def _targets(count: int, weights: Mapping[Side, float]) -> dict[Side, int]:
     """Whole numbers that add up to `count` (largest remainder), each at least 1 where `count` allows."""
-    exact = {split: count * weight for split, weight in weights.items()}
-    result = {split: int(value) for split, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda split: result[split] - exact[split])
-    for split in by_remainder[: count - sum(result.values())]:
-        result[split] += 1
-    for split in result:
-        if result[split] == 0 and count >= len(result):
+    exact = {side: count * weight for side, weight in weights.items()}
+    result = {side: int(value) for side, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda side: result[side] - exact[side])
+    for side in by_remainder[: count - sum(result.values())]:
+        result[side] += 1
+    for side in result:
+        if result[side] == 0 and count >= len(result):
             result[max(result, key=lambda other: result[other])] -= 1
-            result[split] = 1
+            result[side] = 1
     return result
 
 

@@ -2,8 +2,9 @@ from collections import Counter
 
 import pytest
 
-from ml.config import SplitShares
-from ml.splits import assign, complete, merged
+from ml.config import Split, SplitShares
+from ml.errors import BadConfig
+from ml.splits import assign, complete, divided, divided_by_chance, folds, repaired, units
 
 SHARES = SplitShares()
 
@@ -85,15 +86,53 @@ def test_complete_splits_stay_as_they_are() -> None:
     assert complete(given, ["a"] * 15, [None] * 15, keys(15), SHARES, seed=0) == given
 
 
-def test_images_of_the_same_pixels_join_their_patients() -> None:
+def test_patients_and_copies_are_joined_by_chains() -> None:
     groups = ["p1", "p1", "p2", "p3", None, None, None]
-    hashes = ["x", "y", "y", "z", "z", "w", "v"]
-    joined = merged(groups, hashes)
-    assert joined[0] == joined[1] == joined[2] != joined[3] == joined[4] is not None
-    assert joined[5:] == [None, None]
+    clusters = [None, 7, 7, 8, 8, None, None]
+    joined = units(groups, clusters, keys(7))
+    assert joined == ["image 0", "image 0", "image 0", "image 3", "image 3", None, None]
 
 
-def test_copies_without_a_patient_are_together() -> None:
-    joined = merged([None] * 4, ["x", "x", "y", "x"])
-    assert joined[0] == joined[1] == joined[3] is not None
-    assert joined[2] is None
+def test_a_group_and_a_cluster_of_the_same_name_are_two_things() -> None:
+    assert units(["1", "1", None, None], [None, None, 1, 1], keys(4)) == ["image 0", "image 0", "image 2", "image 2"]
+
+
+def test_units_do_not_depend_on_the_order() -> None:
+    names = keys(30)
+    groups = [f"p{number % 7}" if number % 3 else None for number in range(30)]
+    clusters = [number // 4 if number % 2 else None for number in range(30)]
+    straight = dict(zip(names, units(groups, clusters, names), strict=True))
+    turned = units(groups[::-1], clusters[::-1], names[::-1])
+    assert dict(zip(names[::-1], turned, strict=True)) == straight
+
+
+def test_folds_keep_units_together_and_spread_each_label() -> None:
+    labels = ["a"] * 60 + ["b"] * 30
+    joined = [f"unit {number // 3}" for number in range(90)]
+    chosen = folds(labels, joined, keys(90), k=5, seed=1)
+    assert Counter(zip(labels, chosen, strict=True)) == {
+        (label, fold): count for label, count in (("a", 12), ("b", 6)) for fold in range(5)
+    }
+    assert len(set(zip(joined, chosen, strict=True))) == 30
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_folds_that_would_be_empty_are_refused(k: int) -> None:
+    with pytest.raises(BadConfig, match=f"{k} folds"):
+        folds(["a"] * 4, ["unit", "unit", None, None], keys(4), k, seed=0)
+
+
+def test_a_divided_unit_is_seen_and_put_together_where_most_of_it_lies() -> None:
+    given: list[Split] = ["train", "train", "test", "train", "test", "validation", "train", "test"]
+    joined = ["a", "a", "a", "b", "b", "c", "c", None]
+    assert divided(given, joined) == [True] * 7 + [False]
+    mended = repaired(given, joined)
+    assert mended == ["train", "train", "train", "test", "test", "validation", "validation", "test"]
+    assert not any(divided(mended, joined))
+
+
+def test_the_leaks_of_a_random_split_are_the_expected_number() -> None:
+    shares = SplitShares(train=0.5, validation=0.25, test=0.25)
+    assert divided_by_chance([None, "alone"], shares) == 0
+    assert divided_by_chance(["a", "a"], shares) == pytest.approx(2 * (1 - 0.25 - 0.0625 - 0.0625))
+    assert divided_by_chance(["a"] * 3 + [None], shares) == pytest.approx(3 * (1 - 0.125 - 2 / 64))

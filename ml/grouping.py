@@ -1,0 +1,64 @@
+"""The group rule: which part of a path names the patient. Proposed from the paths alone, for a person to confirm."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ml import patterns
+
+MIN_MATCHED = 0.95
+MIN_MEAN_SIZE = 1.5
+MAX_EXAMPLES = 8
+
+# Most specific first. A rule is proposed only where it matches and really groups.
+_RULES = (
+    r"SOB_[BM]_[A-Z]+[-_](\d+-\d+[A-Z]*)[-_]",  # BreaKHis: SOB_M_DC-14-2523-40-010.png, the slide
+    r"(P_\d{5})_(?:LEFT|RIGHT)",  # CBIS-DDSM: Mass-Training_P_00001_LEFT_CC
+    r"(?i)(?:^|[/_\-. ])(?:patient|pat|subject|subj|case|pid|woman)[ _\-]?0*(\d+)",
+    r"(\d+)_idx\d+_x\d+_y\d+_class\d",  # breast histopathology patches: 10253_idx5_x1001_y1001_class0.png
+    r"(?i)([^/]+)_(?:L|R|left|right)_?(?:CC|MLO|ML)",  # mammograms: the views of one examination
+    r"([^/]+)/[^/]+$",  # a folder for each patient below the class
+    r"([^/]*\d[^/]*?)[_\-.][a-zA-Z]{0,6}\d{1,4}\.\w+$",  # a number, then the number of the image: 14-12312_2.png
+)
+_FOLDER_RULE = _RULES[5]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A pattern whose first group names the patient, what it finds, and some pairs of path and group."""
+
+    pattern: str
+    groups: int
+    examples: tuple[tuple[str, str], ...]
+
+
+def propose(paths: Sequence[str]) -> Proposal | None:
+    """The first known rule that explains the paths; None where none does: a wrong group is worse than none.
+
+    A rule must match 95 % of the paths, find at least two groups, and hold more than 1.5 images in each on average.
+    """
+    for pattern in _RULES:
+        found = [(path, match.group(1)) for path in paths if (match := patterns.search(pattern, path, "group rule"))]
+        if len(found) < MIN_MATCHED * len(paths) or not found:
+            continue
+        groups = Counter(group for _, group in found)
+        if len(groups) < 2 or len(found) / len(groups) <= MIN_MEAN_SIZE:
+            continue
+        if pattern == _FOLDER_RULE and not _lie_below_classes(found):
+            continue
+        return Proposal(pattern, len(groups), _examples(found))
+    return None
+
+
+def _lie_below_classes(found: Sequence[tuple[str, str]]) -> bool:
+    """Whether the last folder is a patient's: below a class folder, with more patients than classes in each."""
+    folders = {path.rpartition("/")[0] for path, _ in found}
+    parents = Counter(folder.rpartition("/")[0] for folder in folders)
+    return "" not in parents and len(parents) >= 2 and len(folders) > 2 * len(parents)
+
+
+def _examples(found: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """One path of each of several groups, spread over the archive."""
+    first = list({group: path for path, group in reversed(found)}.items())
+    step = max(1, len(first) // MAX_EXAMPLES)
+    return tuple((path, group) for group, path in first[::step][:MAX_EXAMPLES])

@@ -1,0 +1,224 @@
+"""Near copies: the same picture after a flip, a resize, a small crop, another brightness, or lossy compression.
+
+Three steps, each on fewer pairs. Signatures: the absolute low frequencies of the cosine transform, measured by how
+much they vary in this data set, do not change under flips and little under crops. Overlay: the signed frequencies tell
+which flip fits. Proof: one picture is registered on the other (Lucas and Kanade 1981, with a scale and a shift for each
+axis) and must then agree in the large and in the fine structure.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 32
+MIN_CONTRAST = 4.0  # standard deviation in grey levels: below it all pictures look alike
+_SIGNATURE = (6, 0.75)  # frequencies a side, cosine
+_OVERLAY = (10, 0.6)  # frequencies a side, correlation in the best flip
+_SAME = 0.97  # correlation of the blurred pictures after registration
+_SAME_DETAIL = 0.75  # correlation of what a blur takes away
+_LARGEST_CHANGE = 0.25  # of scale and of place, in sides
+_BLURS = (8, 3, 1)
+_STEPS = 4  # at each of them
+_BLOCK = 2_048
+_PAIRS_AT_ONCE = 512
+
+Fingerprint = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+def fingerprint(image_HWC: NDArray[np.uint8]) -> Fingerprint:
+    """The grey picture in 32 x 32 pixels, shape (1024,)."""
+    grey = Image.fromarray(image_HWC).convert("L")
+    if grey.size != (SIDE, SIDE):
+        grey = grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(grey).reshape(-1)
+
+
+def clusters(fingerprints: Sequence[Fingerprint], hashes: Sequence[str]) -> list[int | None]:
+    """The number of the cluster of copies and near copies that each image belongs to; None for an image alone.
+
+    Equal `hashes` are exact copies. Clusters are numbered by first appearance; the order changes nothing else.
+    """
+    first = {pixels: index for index, pixels in reversed(list(enumerate(hashes)))}
+    parent = [first[pixels] for pixels in hashes]
+
+    def find(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    chosen = sorted(first.values())
+    for left, right in near_pairs(np.stack([fingerprints[index] for index in chosen])) if chosen else ():
+        ends = sorted((find(chosen[left]), find(chosen[right])))
+        parent[ends[1]] = ends[0]
+    roots = [find(index) for index in range(len(hashes))]
+    sizes = np.bincount(roots, minlength=len(roots))
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(root, len(numbers)) if sizes[root] > 1 else None for root in roots]
+
+
+def near_pairs(prints_NP: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+    """Pairs (left < right) of fingerprints that show the same picture."""
+    contrast_N = np.concatenate([block.std(axis=1) for block in _blocks(prints_NP)])
+    judged_N = np.flatnonzero(contrast_N >= MIN_CONTRAST)
+    if len(judged_N) < 2:
+        return
+    spectra_NFF = np.concatenate([_spectra(block) for block in _blocks(prints_NP[judged_N])])
+    for pairs_M2 in _candidates(spectra_NFF):
+        flips_M, fits_M = _best_flips(spectra_NFF[pairs_M2[:, 0]], spectra_NFF[pairs_M2[:, 1]])
+        pairs_M2, flips_M = judged_N[pairs_M2[fits_M]], flips_M[fits_M]
+        for start in range(0, len(pairs_M2), _PAIRS_AT_ONCE):
+            some_P2, flips_P = pairs_M2[start : start + _PAIRS_AT_ONCE], flips_M[start : start + _PAIRS_AT_ONCE]
+            left_PSS = _flipped(prints_NP[some_P2[:, 0]], flips_P)
+            right_PSS = prints_NP[some_P2[:, 1]].reshape(-1, SIDE, SIDE).astype(np.float32)
+            is_same_P = _is_part(left_PSS, right_PSS) | _is_part(right_PSS, left_PSS)
+            yield from ((int(left), int(right)) for left, right in some_P2[is_same_P])
+
+
+def _spectra(prints_BP: NDArray[np.uint8]) -> Floats:
+    """Low frequencies (B, 10, 10) without the mean, each spectrum of length 1."""
+    cosines_FS = _cosines()
+    spectra_BFF: Floats = cosines_FS @ prints_BP.reshape(-1, SIDE, SIDE).astype(np.float32) @ cosines_FS.T
+    spectra_BFF[:, 0, 0] = 0
+    length_B = np.linalg.norm(spectra_BFF, axis=(1, 2))
+    return spectra_BFF / np.maximum(length_B, 1e-6)[:, None, None]
+
+
+def _candidates(spectra_NFF: Floats) -> Iterator[NDArray[np.int64]]:
+    """Pairs (M, 2), left < right, whose signatures point the same way."""
+    size, limit = _SIGNATURE
+    signatures_NF = np.sqrt(np.abs(spectra_NFF[:, :size, :size])).reshape(len(spectra_NFF), -1)[:, 1:]
+    signatures_NF -= signatures_NF.mean(axis=0)
+    signatures_NF /= np.maximum(signatures_NF.std(axis=0), 1e-6)
+    signatures_NF /= np.maximum(np.linalg.norm(signatures_NF, axis=1, keepdims=True), 1e-6)
+    for start in range(0, len(signatures_NF), _BLOCK):
+        block_BF = signatures_NF[start : start + _BLOCK]
+        for other in range(start, len(signatures_NF), _BLOCK):
+            near_BB = block_BF @ signatures_NF[other : other + _BLOCK].T > limit
+            left, right = np.divmod(np.flatnonzero(near_BB), near_BB.shape[1])
+            pairs_M2 = np.stack([left + start, right + other], axis=1)
+            yield pairs_M2[pairs_M2[:, 0] < pairs_M2[:, 1]]
+
+
+def _best_flips(left_MFF: Floats, right_MFF: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The flip of the left picture (0 to 3: bit 0 sideways, bit 1 upside down) that fits best, and whether it fits.
+
+    A flip along an axis turns the signs of that axis's odd frequencies.
+    """
+    product_MFF = left_MFF * right_MFF
+    even_even, even_odd = product_MFF[:, ::2, ::2].sum((1, 2)), product_MFF[:, ::2, 1::2].sum((1, 2))
+    odd_even, odd_odd = product_MFF[:, 1::2, ::2].sum((1, 2)), product_MFF[:, 1::2, 1::2].sum((1, 2))
+    fits_4M = np.stack(
+        [
+            even_even + even_odd + odd_even + odd_odd,
+            even_even - even_odd + odd_even - odd_odd,
+            even_even + even_odd - odd_even - odd_odd,
+            even_even - even_odd - odd_even + odd_odd,
+        ]
+    )
+    return fits_4M.argmax(axis=0), fits_4M.max(axis=0) > _OVERLAY[1]
+
+
+def _flipped(prints_PP: NDArray[np.uint8], flips_P: NDArray[np.int64]) -> Floats:
+    pictures_PSS = prints_PP.reshape(-1, SIDE, SIDE).astype(np.float32)
+    sideways_P, upside_down_P = flips_P & 1 == 1, flips_P & 2 == 2
+    pictures_PSS[sideways_P] = pictures_PSS[sideways_P, :, ::-1]
+    pictures_PSS[upside_down_P] = pictures_PSS[upside_down_P, ::-1, :]
+    return pictures_PSS
+
+
+def _is_part(whole_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
+    """Whether some crop of `whole`, brought to the same size, is `part`."""
+    place_P4 = np.tile(np.array([1, 0, 1, 0], np.float32), (len(whole_PSS), 1))  # scale and shift of y, of x
+    for times in _BLURS:  # from coarse to fine: fine structure alone leads astray
+        smooth_PSS, target_PSS = _blurred(whole_PSS, times), _standard(_blurred(part_PSS, times))
+        for _ in range(_STEPS):
+            place_P4 = _closer(smooth_PSS, target_PSS, place_P4)
+    seen_PSS = _sampled(whole_PSS, place_P4)
+    is_small = (np.abs(place_P4 - np.array([1, 0, 1, 0])) < _LARGEST_CHANGE).all(axis=1)
+    large_seen, large_part = _blurred(seen_PSS), _blurred(part_PSS)
+    is_alike = _correlation(large_seen, large_part) > _SAME
+    is_alike_in_detail = _correlation(seen_PSS - large_seen, part_PSS - large_part) > _SAME_DETAIL
+    result: NDArray[np.bool_] = is_small & is_alike & is_alike_in_detail
+    return result
+
+
+def _closer(whole_PSS: Floats, target_PSS: Floats, place_P4: Floats) -> Floats:
+    """One step of Gauss and Newton towards the place where the sampled picture agrees with the target."""
+    seen_PSS = _standard(_sampled(whole_PSS, place_P4))
+    slope_y, slope_x = np.gradient(seen_PSS, 2 / SIDE, axis=(1, 2))
+    axis_S = _axis()
+    directions = [slope_y * axis_S[:, None], slope_y, slope_x * axis_S, slope_x]
+    jacobian_PK4 = np.stack([direction.reshape(len(whole_PSS), -1) for direction in directions], axis=2)
+    missing_PK = (target_PSS - seen_PSS).reshape(len(whole_PSS), -1)
+    normal_P44 = jacobian_PK4.transpose(0, 2, 1) @ jacobian_PK4 + np.eye(4, dtype=np.float32)
+    step_P4 = np.linalg.solve(normal_P44, np.einsum("pkd,pk->pd", jacobian_PK4, missing_PK)[..., None])[..., 0]
+    # The picture moved at the place where it is seen: that place lies within the one before.
+    moved_P4 = place_P4.copy()
+    for scale, shift in ((0, 1), (2, 3)):
+        moved_P4[:, shift] += place_P4[:, scale] * step_P4[:, shift]
+        moved_P4[:, scale] *= 1 + step_P4[:, scale]
+    return np.clip(moved_P4, [0.6, -0.4, 0.6, -0.4], [1.4, 0.4, 1.4, 0.4]).astype(np.float32)
+
+
+def _sampled(pictures_PSS: Floats, place_P4: Floats) -> Floats:
+    """Each picture seen through its window, linearly interpolated; the edge goes on outside."""
+    rows_PSS = _lines(place_P4[:, 0], place_P4[:, 1])
+    columns_PSS = _lines(place_P4[:, 2], place_P4[:, 3])
+    return rows_PSS @ pictures_PSS @ columns_PSS.transpose(0, 2, 1)
+
+
+def _lines(scale_P: Floats, shift_P: Floats) -> Floats:
+    """Matrices (P, 32, 32) of linear interpolation along one axis, whose coordinates go from -1 to 1."""
+    places_PS = (scale_P[:, None] * _axis() + shift_P[:, None] + 1) * SIDE / 2 - 0.5
+    places_PS = np.clip(places_PS, 0, SIDE - 1)
+    distance_PSS = np.abs(places_PS[:, :, None] - np.arange(SIDE, dtype=np.float32))
+    return np.maximum(0, 1 - distance_PSS).astype(np.float32)
+
+
+def _blurred(pictures_PSS: Floats, times: int = 1) -> Floats:
+    blur_SS = np.linalg.matrix_power(_blur(), times)
+    return blur_SS @ pictures_PSS @ blur_SS.T
+
+
+def _correlation(left_PSS: Floats, right_PSS: Floats) -> Floats:
+    correlation_P: Floats = (_standard(left_PSS) * _standard(right_PSS)).mean(axis=(1, 2))
+    return correlation_P
+
+
+def _standard(pictures_PSS: Floats) -> Floats:
+    """The pictures with mean 0 and standard deviation 1."""
+    centred_PSS = pictures_PSS - pictures_PSS.mean(axis=(1, 2), keepdims=True)
+    return centred_PSS / np.maximum(centred_PSS.std(axis=(1, 2), keepdims=True), 1e-3)
+
+
+def _blocks(prints_NP: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(prints_NP), _BLOCK):
+        yield prints_NP[start : start + _BLOCK]
+
+
+@cache
+def _axis() -> Floats:
+    """The middle of each pixel on an axis from -1 to 1."""
+    return ((np.arange(SIDE) + 0.5) * 2 / SIDE - 1).astype(np.float32)
+
+
+@cache
+def _cosines() -> Floats:
+    """Rows of the cosine transform (DCT-II) for the lowest frequencies, shape (10, 32)."""
+    frequencies_F1, places_S = np.arange(_OVERLAY[0])[:, None], np.arange(SIDE)
+    return np.cos(np.pi * (places_S + 0.5) * frequencies_F1 / SIDE).astype(np.float32)
+
+
+@cache
+def _blur() -> Floats:
+    """A binomial blur of five pixels along one axis, shape (32, 32)."""
+    line_SS = np.zeros((SIDE, SIDE), np.float32)
+    places_S = np.arange(SIDE)
+    for shift, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
+        np.add.at(line_SS, (places_S, np.clip(places_S + shift, 0, SIDE - 1)), weight / 16)
+    return line_SS
