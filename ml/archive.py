@@ -6,6 +6,7 @@ lead anywhere.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,20 @@ _FOREIGN = ((b"Rar!", "RAR"), (b"7z\xbc\xaf", "7z"), (b"\x28\xb5\x2f\xfd", "Zsta
 class Candidate:
     """An image that may enter a data set.
 
-    `load` gives its pixels (H, W, 3) and raises BadImage; it must be called before the next candidate is asked for.
+    `fetch` takes its bytes out of the archive, before the next candidate is asked for; what it returns decodes them
+    to pixels (H, W, 3), at any time and in any thread. Both raise BadImage.
     """
 
     path: str
     label: str
     split: Split | None
-    load: Callable[[], NDArray[np.uint8]]
+    fetch: Callable[[], Callable[[], NDArray[np.uint8]]]
     group: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+
+    def load(self) -> NDArray[np.uint8]:
+        """The pixels, at once."""
+        return self.fetch()()
 
 
 def candidates(
@@ -53,7 +59,7 @@ def candidates(
     kind = _kind(path, limits)
     if kind == "npz":
         for array_image in npz.images_of(path, limits):
-            yield Candidate(array_image.path, array_image.label, array_image.split, array_image.load)
+            yield Candidate(array_image.path, array_image.label, array_image.split, partial(_same, array_image.load))
         return
     layout = Layout.of(_image_paths(_entries(kind, path, limits), tick))
     seen: set[str] = set()
@@ -73,7 +79,13 @@ def _candidate(entry: Entry, layout: Layout, seen: set[str], limits: ArchiveLimi
     if path in seen:
         raise LeftOut("It has the path of an earlier file.")
     seen.add(path)
-    return Candidate(path, place.label, place.split, lambda: images.decode(entry.read(), limits.max_image_megapixels))
+    return Candidate(
+        path, place.label, place.split, lambda: partial(images.decode, entry.read(), limits.max_image_megapixels)
+    )
+
+
+def _same(load: Callable[[], NDArray[np.uint8]]) -> Callable[[], NDArray[np.uint8]]:
+    return load
 
 
 def _image_paths(entries: Iterator[Entry], tick: Callable[[], None]) -> Iterator[str]:

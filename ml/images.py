@@ -76,7 +76,8 @@ def decode(data: bytes, max_megapixels: int = 100) -> NDArray[np.uint8]:
     except Image.DecompressionBombError as error:
         raise BadImage(f"The image has too many pixels. {error}") from error
     except _DAMAGE as error:
-        raise BadImage(f"The image is truncated or damaged. {error}") from error
+        state = "truncated" if "truncated" in str(error) else "damaged"
+        raise BadImage(f"The image is {state}. {error}") from error
 
 
 def to_input(image_HWC: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import quality, splits
+from ml import quality, similarity, splits
 from ml.archive import Candidate, candidates
-from ml.config import ArchiveLimits, Frozen, IngestOptions
+from ml.config import ArchiveLimits, Frozen, IngestOptions, Split, SplitShares
 from ml.errors import BadArchive, BadConfig
 from ml.intake import Intake, Packed
 from ml.manifest import ImageRow, Manifest, propose_positive_class
@@ -19,7 +19,11 @@ MAX_LISTED = 1_000
 
 
 class IngestReport(Frozen):
-    """What became of the files. The lists end after 1,000 files; the counts and the issues speak of all."""
+    """What became of the files. The lists end after 1,000 files; the counts and the issues speak of all.
+
+    `leaks` are images whose group or copies lie in several splits; `divided_by_chance` is how many a random split by
+    image would have put there, as an expectation, and `divided_share` their share.
+    """
 
     images: int
     rejected: list[Refused]
@@ -27,6 +31,10 @@ class IngestReport(Frozen):
     left_out: list[Refused]
     left_out_count: int
     issues: list[Issue]
+    quarantined: int = 0
+    leaks: int = 0
+    divided_by_chance: int = 0
+    divided_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,62 +58,93 @@ def ingest(
     `report` hears very often how many files are done (throttle it), and may raise to stop. Raises BadArchive where no
     usable data set comes out, BadConfig where the options do not fit it.
     """
-    with PackWriter(folder) as packs:
-        intake = Intake(packs, options, limits)
+    with PackWriter(folder) as packs, Intake(packs, options, limits) as intake:
         if isinstance(source, Path):
             source = candidates(source, limits, intake.leave_out, lambda: report(intake.done))
         for candidate in source:
             intake.take(candidate)
             report(intake.done)
+        while intake.pack_next():
+            report(intake.done)
     manifest = _manifest(intake)
     manifest.write(folder / MANIFEST_NAME)
-    return Ingested(manifest, packs.paths, _report(manifest, intake))
+    return Ingested(manifest, packs.paths, reported(manifest, intake.rejected, intake.left_out, options.splits))
 
 
 def _manifest(intake: Intake) -> Manifest:
+    """The images with their splits and findings. Raises BadArchive, BadConfig."""
     packed, options = intake.packed, intake.options
     labels = [image.label for image in packed]
+    _check_names(intake)
     _check_classes(Counter(labels), intake)
     _check_groups(packed, options)
     classes = tuple(sorted(set(labels)))
-    hashes = [image.sha256 for image in packed]
-    groups = splits.merged([image.group for image in packed], hashes)
-    chosen = splits.complete(
-        [image.given_split for image in packed],
-        labels,
-        groups,
-        [image.path for image in packed],
-        options.splits,
-        options.seed,
+    groups, hashes = [image.group for image in packed], [image.sha256 for image in packed]
+    clusters = similarity.clusters([image.fingerprint for image in packed], hashes)
+    chosen = _split(packed, labels, splits.units(groups, clusters, [image.path for image in packed]), options)
+    waiting = quality.quarantined(labels, clusters)
+    copies = quality.of_copies(labels, chosen, hashes, clusters, groups)
+    outliers = quality.of_outliers(
+        [(image.width, image.height) for image in packed], [image.fingerprint for image in packed]
     )
-    copies = quality.of_copies(labels, chosen, hashes)
     rows = tuple(
         ImageRow(
             path=image.path,
-            label=label,
+            label=image.label,
             split=split,
             group=image.group,
             sha256=image.sha256,
             width=image.width,
             height=image.height,
             **image.place._asdict(),
+            cluster=cluster,
+            quarantined=is_waiting,
             metadata=image.metadata,
-            issues=[*image.issues, *kinds],
+            issues=[*image.issues, *of_copies, *of_outliers],
         )
-        for image, label, split, kinds in zip(packed, labels, chosen, copies, strict=True)
+        for image, split, cluster, is_waiting, of_copies, of_outliers in zip(
+            packed, chosen, clusters, waiting, copies, outliers, strict=True
+        )
     )
-    return _trainable(Manifest(classes=classes, positive_class=_positive_class(classes, options), rows=rows))
+    return trainable(Manifest(classes=classes, positive_class=_positive_class(classes, options), rows=rows))
 
 
-def _report(manifest: Manifest, intake: Intake) -> IngestReport:
+def _split(
+    packed: Sequence[Packed], labels: Sequence[str], units: Sequence[str | None], options: IngestOptions
+) -> list[Split]:
+    """The given splits, completed; leaks between them are repaired where that is asked for."""
+    given = [image.given_split for image in packed]
+    chosen = splits.complete(given, labels, units, [image.path for image in packed], options.splits, options.seed)
+    return splits.repaired(chosen, units) if options.repair else chosen
+
+
+def reported(
+    manifest: Manifest, rejected: Sequence[Refused], left_out: Sequence[Refused], shares: SplitShares
+) -> IngestReport:
+    """What a person should know of the data set before it is trained on."""
+    rows = [row for row in manifest.rows if not row.quarantined]
+    units = splits.units([row.group for row in rows], [row.cluster for row in rows], [row.path for row in rows])
+    by_chance = splits.divided_by_chance(units, shares)
     return IngestReport(
         images=len(manifest.rows),
-        rejected=intake.rejected[:MAX_LISTED],
-        rejected_count=len(intake.rejected),
-        left_out=intake.left_out[:MAX_LISTED],
-        left_out_count=len(intake.left_out),
-        issues=quality.findings(manifest, intake.rejected, intake.left_out),
+        rejected=list(rejected[:MAX_LISTED]),
+        rejected_count=len(rejected),
+        left_out=list(left_out[:MAX_LISTED]),
+        left_out_count=len(left_out),
+        issues=quality.findings(manifest, rejected, left_out),
+        quarantined=len(manifest.rows) - len(rows),
+        leaks=sum(splits.divided([row.split for row in rows], units)),
+        divided_by_chance=round(by_chance),
+        divided_share=by_chance / max(len(rows), 1),
     )
+
+
+def _check_names(intake: Intake) -> None:
+    """Refuses new names for classes that are not there. Raises BadConfig."""
+    unknown = sorted(set(intake.options.classes) - intake.classes)
+    if unknown:
+        known = ", ".join(sorted(intake.classes))
+        raise BadConfig(f"The archive has no class '{unknown[0]}' that could be renamed; it has {known}.")
 
 
 def _check_classes(counts: Counter[str], intake: Intake) -> None:
@@ -135,7 +174,7 @@ def _check_groups(packed: Sequence[Packed], options: IngestOptions) -> None:
         )
 
 
-def _trainable(manifest: Manifest) -> Manifest:
+def trainable(manifest: Manifest) -> Manifest:
     """The same manifest. Raises BadArchive where a class has nothing to learn from."""
     for label, counts in manifest.counts().items():
         if counts["train"] == 0:

@@ -1,16 +1,25 @@
 """The intake: each image decoded once, looked at, and put into a pack; each refused file remembered."""
 
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import images, patterns, quality
+from ml import images, pack, patterns, quality, similarity
 from ml.archive import Candidate
 from ml.config import ArchiveLimits, IngestOptions, Split
 from ml.errors import BadImage
-from ml.pack import PackWriter, Place
+from ml.pack import Encoded, PackWriter, Place
 from ml.quality import Refused
+from ml.similarity import Fingerprint
+
+_AHEAD = 16  # images on their way: enough for all threads, few enough for the memory
+_MOST_THREADS = 4  # each may hold an image of 100 megapixels
 
 
 @dataclass(frozen=True)
@@ -26,12 +35,24 @@ class Packed:
     width: int
     height: int
     place: Place
+    fingerprint: Fingerprint
+    issues: list[str]
+
+
+class _Seen(NamedTuple):
+    """What the pixels of one image tell."""
+
+    encoded: Encoded
+    sha256: str
+    width: int
+    height: int
+    fingerprint: Fingerprint
     issues: list[str]
 
 
 @dataclass
 class Intake:
-    """What has come in so far, and what was refused."""
+    """What has come in so far, and what was refused. Images are decoded side by side and packed in their order."""
 
     packs: PackWriter
     options: IngestOptions
@@ -39,6 +60,15 @@ class Intake:
     packed: list[Packed] = field(default_factory=list)
     rejected: list[Refused] = field(default_factory=list)
     left_out: list[Refused] = field(default_factory=list)
+    classes: set[str] = field(default_factory=set)
+    _waiting: deque[tuple[Candidate, str, "Future[_Seen]"]] = field(default_factory=deque)
+
+    def __enter__(self) -> Self:
+        self._threads = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
 
     @property
     def done(self) -> int:
@@ -50,38 +80,63 @@ class Intake:
         self.left_out.append(Refused(path=path, reason=reason))
 
     def take(self, candidate: Candidate) -> None:
-        """Packs the image, or remembers why not."""
+        """Packs the image, now or soon, or remembers why not."""
         pattern = self.options.exclude_pattern
         if pattern and patterns.search(pattern, candidate.path, "exclude pattern"):
             self.leave_out(candidate.path, "It matches the exclude pattern.")
             return
+        self.classes.add(candidate.label)
+        label = self.options.classes.get(candidate.label, candidate.label)
+        if not label:
+            self.leave_out(candidate.path, "Its class is left out.")
+            return
         try:
-            image_HWC = candidate.load()
+            decode = candidate.fetch()
         except BadImage as error:
             self.rejected.append(Refused(path=candidate.path, reason=str(error)))
             return
-        self._pack(candidate, image_HWC)
+        self._waiting.append((candidate, label, self._threads.submit(_look, decode)))
+        if len(self._waiting) > _AHEAD:
+            self.pack_next()
 
-    def _pack(self, candidate: Candidate, image_HWC: NDArray[np.uint8]) -> None:
-        place = self.packs.add(image_HWC)
+    def pack_next(self) -> bool:
+        """Packs the next image of those on their way; False where none is left."""
+        if not self._waiting:
+            return False
+        candidate, label, future = self._waiting.popleft()
+        try:
+            self._pack(candidate, label, future.result())
+        except BadImage as error:
+            self.rejected.append(Refused(path=candidate.path, reason=str(error)))
+        return True
+
+    def _pack(self, candidate: Candidate, label: str, seen: _Seen) -> None:
         group = _group(candidate, self.options.group_pattern)
-        issues = quality.of_image(image_HWC)
-        if self.options.group_pattern and group is None:
-            issues.append("no_group")
+        no_group = ["no_group"] if self.options.group_pattern and group is None else []
         self.packed.append(
             Packed(
                 candidate.path,
-                candidate.label,
+                label,
                 candidate.split,
                 group,
                 candidate.metadata,
-                images.pixel_sha256(image_HWC),
-                image_HWC.shape[1],
-                image_HWC.shape[0],
-                place,
-                issues,
+                seen.sha256,
+                seen.width,
+                seen.height,
+                self.packs.add(seen.encoded),
+                seen.fingerprint,
+                seen.issues + no_group,
             )
         )
+
+
+def _look(decode: Callable[[], NDArray[np.uint8]]) -> _Seen:
+    """Everything that is to be known of one image, and its bytes for the pack. Raises BadImage."""
+    image_HWC = decode()
+    height, width = image_HWC.shape[:2]
+    fingerprint = similarity.fingerprint(image_HWC)
+    issues = quality.of_image(image_HWC, fingerprint)
+    return _Seen(pack.encode(image_HWC), images.pixel_sha256(image_HWC), width, height, fingerprint, issues)
 
 
 def _group(candidate: Candidate, pattern: str | None) -> str | None:

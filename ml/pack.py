@@ -21,16 +21,36 @@ from ml.errors import BadArtifact, BadImage
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a ZIP can hold
 _LOCAL_HEADER_BYTES = 30  # before the name of a member; PKWARE's APPNOTE, 4.3.7
+THUMBNAIL_PX = 192
 _ANY_SIZE = 1_000_000  # megapixels: the limit was applied when the image came in
 
 
 class Place(NamedTuple):
-    """Where an image lies: number of its pack, name of its file there, and the bytes that the file takes."""
+    """Where an image lies: number of its pack, name of its file there, the bytes of the file and of its thumbnail.
+
+    A small image has no thumbnail: its length is 0.
+    """
 
     pack: int
     member: str
     offset: int
     length: int
+    thumbnail_offset: int = 0
+    thumbnail_length: int = 0
+
+
+class Encoded(NamedTuple):
+    """An image as a pack holds it: lossless, and small for pages (empty where the image itself is small)."""
+
+    png: bytes
+    thumbnail_jpeg: bytes
+
+
+def encode(image_HWC: NDArray[np.uint8]) -> Encoded:
+    """The image ready for a pack; any thread may do it."""
+    is_large = max(image_HWC.shape[:2]) > THUMBNAIL_PX
+    thumbnail_jpeg = images.thumbnail(image_HWC, THUMBNAIL_PX) if is_large else b""
+    return Encoded(images.encode_canonical(image_HWC), thumbnail_jpeg)
 
 
 class PackWriter:
@@ -44,19 +64,20 @@ class PackWriter:
         self._images = 0
         self._zip: zipfile.ZipFile | None = None
 
-    def add(self, image_HWC: NDArray[np.uint8]) -> Place:
+    def add(self, image: Encoded) -> Place:
         """Where the image lies from now on; the number of a pack is its index in `paths`."""
-        data = images.encode_canonical(image_HWC)
-        if self._zip is None or self._written_bytes + len(data) > self._max_bytes:
+        size = len(image.png) + len(image.thumbnail_jpeg)
+        if self._zip is None or self._written_bytes + size > self._max_bytes:
             self._zip = self._next_pack()
-        info = zipfile.ZipInfo(f"{self._images:06d}.png", date_time=_EPOCH)
-        info.create_system = 3  # Unix, on whatever system this runs
-        info.external_attr = 0o644 << 16
-        self._zip.writestr(info, data, zipfile.ZIP_STORED)
-        self._written_bytes += len(data)
+        member = f"{self._images:06d}.png"
+        offset = _store(self._zip, member, image.png)
+        place = Place(len(self.paths) - 1, member, offset, len(image.png))
+        if image.thumbnail_jpeg:
+            thumbnail_offset = _store(self._zip, f"{self._images:06d}.jpg", image.thumbnail_jpeg)
+            place = place._replace(thumbnail_offset=thumbnail_offset, thumbnail_length=len(image.thumbnail_jpeg))
+        self._written_bytes += size
         self._images += 1
-        offset = info.header_offset + _LOCAL_HEADER_BYTES + len(info.filename)
-        return Place(len(self.paths) - 1, info.filename, offset, len(data))
+        return place
 
     def close(self) -> None:
         """Writes the index of the last pack; without it the pack cannot be read."""
@@ -78,6 +99,15 @@ class PackWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _store(pack: zipfile.ZipFile, name: str, data: bytes) -> int:
+    """Writes the bytes as they are; their offset in the pack."""
+    info = zipfile.ZipInfo(name, date_time=_EPOCH)
+    info.create_system = 3  # Unix, on whatever system this runs
+    info.external_attr = 0o644 << 16
+    pack.writestr(info, data, zipfile.ZIP_STORED)
+    return info.header_offset + _LOCAL_HEADER_BYTES + len(name)
 
 
 class PackReader:
@@ -104,6 +134,13 @@ class PackReader:
             raise BadArtifact(
                 f"'{member}' cannot be read from '{self._paths[pack].name}': {error}. Bring the data set in again."
             ) from error
+
+    def read_encoded(self, pack: int, member: str) -> Encoded:
+        """The image as it lies there, to be copied into another pack. Raises BadArtifact."""
+        thumbnail = member.replace(".png", ".jpg")
+        png = self.read_bytes(pack, member)
+        has_thumbnail = thumbnail in self._open(pack).NameToInfo
+        return Encoded(png, self.read_bytes(pack, thumbnail) if has_thumbnail else b"")
 
     def close(self) -> None:
         """Closes the files; a later read opens them again."""

@@ -2,34 +2,56 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ml.config import SPLITS, Frozen
 from ml.manifest import ImageRow, Manifest
+from ml.similarity import Fingerprint
 
 Severity = Literal["info", "warning", "error"]
 
 TINY_PX = 16
+NEAR_EMPTY = 0.98  # share of the picture that is of one grey
+SIZE_OUTLIER = 2.0  # powers of two between the image's area and the median: four times as large or small
+OUTLIER = 5.0  # robust standard deviations
 IMBALANCE = 10
 MAX_EXAMPLES = 20
+_MARKS_FROM_PX = 96  # in a smaller image no letter can be told from tissue
 
 # kind: (severity, message)
-_OF_IMAGES: dict[str, tuple[Severity, str]] = {
+OF_IMAGES: dict[str, tuple[Severity, str]] = {
     "same_pixels_two_labels": (
         "error",
-        "Images that have the same pixels as an image of another class: {count}. One label is wrong.",
+        "Images that have the same pixels as an image of another class: {count}. They wait in quarantine until a "
+        "person decides which label is right.",
+    ),
+    "near_copy_two_labels": (
+        "error",
+        "Images that show the same picture as an image of another class: {count}. They wait in quarantine until a "
+        "person decides which label is right.",
     ),
     "copy_across_splits": (
         "error",
-        "Images with an exact copy in another split: {count}. Scores there are too good; take the copies out.",
+        "Images with a copy or near copy in another split: {count}. Scores there are too good; repair the split.",
+    ),
+    "group_across_splits": (
+        "error",
+        "Images whose group (patient) is also in another split: {count}. Scores there are too good; repair the split.",
     ),
     "exact_copy": ("warning", "Images that are exact copies of one another: {count}."),
+    "near_copy": ("warning", "Images that are near copies of one another (flipped, resized, cropped): {count}."),
     "no_group": ("warning", "Images whose path the group pattern does not match: {count}. Each is split as if alone."),
     "constant_image": ("warning", "Images of a single colour: {count}."),
+    "near_empty_image": ("warning", "Images that are almost all of one colour: {count}."),
     "tiny_image": ("warning", f"Images with a side below {TINY_PX} px: {{count}}."),
+    "size_outlier": ("info", "Images of a quite different size than the others: {count}."),
+    "brightness_outlier": ("info", "Images much brighter or darker than the others: {count}."),
+    "burnt_in_marks": ("info", "Images with bright marks near the edge, such as letters or rulers: {count}."),
+    "border": ("info", "Images with a frame of one colour: {count}."),
 }
 
 
@@ -41,40 +63,116 @@ class Refused(Frozen):
 
 
 class Issue(Frozen):
-    """One finding; `examples` are up to 20 paths."""
+    """One finding; `examples` are up to 20 paths, `rows` their numbers in the manifest where they became images."""
 
     kind: str
     severity: Severity
     count: int
     message: str
     examples: list[str]
+    rows: list[int] = Field(default_factory=list)
 
 
-def of_image(image_HWC: NDArray[np.uint8]) -> list[str]:
-    """Kinds of issues that one image shows by itself."""
-    issues = []
+def of_image(image_HWC: NDArray[np.uint8], fingerprint: Fingerprint) -> list[str]:
+    """Kinds of issues that one image shows by itself; `fingerprint` is its small grey picture."""
     if (image_HWC == image_HWC[0, 0]).all():
-        issues.append("constant_image")
-    if min(image_HWC.shape[:2]) < TINY_PX:
-        issues.append("tiny_image")
-    return issues
+        issues = ["constant_image"]
+    elif np.bincount(fingerprint).max() > NEAR_EMPTY * fingerprint.size:
+        issues = ["near_empty_image"]
+    else:
+        has_frame, has_marks = _has_frame(image_HWC), _has_marks(image_HWC)
+        issues = ["border"] * has_frame + ["burnt_in_marks"] * has_marks
+    return issues + ["tiny_image"] * (min(image_HWC.shape[:2]) < TINY_PX)
 
 
-def of_copies(labels: Sequence[str], splits: Sequence[str], hashes: Sequence[str]) -> list[list[str]]:
-    """Kinds of issues of each image that has the same pixels as others."""
-    together: dict[str, list[int]] = defaultdict(list)
-    for index, pixels in enumerate(hashes):
-        together[pixels].append(index)
-    issues: list[list[str]] = [[] for _ in hashes]
-    for indices in together.values():
+def _has_frame(image_HWC: NDArray[np.uint8]) -> bool:
+    """Whether the outermost 2 % at two opposite edges are of one colour."""
+    for axis in (0, 1):
+        lines = np.moveaxis(image_HWC, axis, 0)
+        depth = max(1, len(lines) // 50)
+        edges = np.concatenate([lines[:depth], lines[-depth:]])
+        if (edges == edges[0, 0]).all():
+            return True
+    return False
+
+
+def _has_marks(image_HWC: NDArray[np.uint8]) -> bool:
+    """Whether a few pixels near the edge are saturated where most of the rest there is dark: letters, rulers."""
+    height, width = image_HWC.shape[:2]
+    if min(height, width) < _MARKS_FROM_PX:
+        return False
+    depth_y, depth_x = height * 15 // 100, width * 15 // 100
+    bands = (image_HWC[:depth_y], image_HWC[-depth_y:], image_HWC[:, :depth_x], image_HWC[:, -depth_x:])
+    for band_HWC in bands:
+        darkest_HW = band_HWC.min(axis=2)
+        share = float((darkest_HW >= 240).mean())
+        if 0.0005 < share < 0.05 and np.median(darkest_HW) < 100 and _has_steps(darkest_HW):
+            return True
+    return False
+
+
+def _has_steps(grey_HW: NDArray[np.uint8]) -> bool:
+    """Whether bright pixels border on dark ones, as drawn strokes do and tissue does not."""
+    bright_HW, dark_HW = grey_HW >= 240, grey_HW < 100
+    steps = (bright_HW[:, 2:] & dark_HW[:, :-2]).sum() + (bright_HW[:, :-2] & dark_HW[:, 2:]).sum()
+    return bool(steps > 0.3 * bright_HW.sum())
+
+
+def of_outliers(sizes: Sequence[tuple[int, int]], fingerprints: Sequence[Fingerprint]) -> list[list[str]]:
+    """Kinds of issues that an image shows beside the others: width and height in pixels, small grey pictures."""
+    if not sizes:
+        return []
+    pixels_N = np.log2([width * height for width, height in sizes])
+    brightness_N = np.array([fingerprint.mean() for fingerprint in fingerprints])
+    is_size_N = np.abs(pixels_N - np.median(pixels_N)) > SIZE_OUTLIER
+    spread = 1.4826 * float(np.median(np.abs(brightness_N - np.median(brightness_N))))  # as a standard deviation
+    is_bright_N = np.abs(brightness_N - np.median(brightness_N)) > OUTLIER * max(spread, 2.0)
+    return [
+        ["size_outlier"] * bool(is_size) + ["brightness_outlier"] * bool(is_bright)
+        for is_size, is_bright in zip(is_size_N, is_bright_N, strict=True)
+    ]
+
+
+def quarantined(labels: Sequence[str], clusters: Sequence[int | None]) -> list[bool]:
+    """Whether copies or near copies of the image carry another label: one of them is wrong."""
+    found: dict[int | None, set[str]] = defaultdict(set)
+    for label, cluster in zip(labels, clusters, strict=True):
+        found[cluster].add(label)
+    return [cluster is not None and len(found[cluster]) > 1 for cluster in clusters]
+
+
+def of_copies(
+    labels: Sequence[str],
+    splits: Sequence[str],
+    hashes: Sequence[str],
+    clusters: Sequence[int | None],
+    groups: Sequence[str | None],
+) -> list[list[str]]:
+    """Kinds of issues of each image that has copies, near copies, or a group. Quarantine counts for no split."""
+    waiting = quarantined(labels, clusters)
+    sides = [None if is_waiting else split for is_waiting, split in zip(waiting, splits, strict=True)]
+    labels_of, splits_of = _values(hashes, labels), _values(clusters, sides)
+    copies, members, groups_of = Counter(hashes), Counter(clusters), _values(groups, sides)
+    issues = []
+    for label, pixels, cluster, group, is_waiting in zip(labels, hashes, clusters, groups, waiting, strict=True):
+        is_exact = copies[pixels] > len(labels_of[pixels])
         kinds = {
-            "exact_copy": len(indices) > len({labels[index] for index in indices}),
-            "same_pixels_two_labels": len({labels[index] for index in indices}) > 1,
-            "copy_across_splits": len({splits[index] for index in indices}) > 1,
+            "exact_copy": is_exact,
+            "near_copy": cluster is not None and members[cluster] > copies[pixels],
+            "same_pixels_two_labels": len(labels_of[pixels]) > 1,
+            "near_copy_two_labels": is_waiting and labels_of[pixels] == {label},
+            "copy_across_splits": cluster is not None and not is_waiting and len(splits_of[cluster] - {None}) > 1,
+            "group_across_splits": group is not None and not is_waiting and len(groups_of[group] - {None}) > 1,
         }
-        for index in indices:
-            issues[index] = [kind for kind, is_found in kinds.items() if is_found]
+        issues.append([kind for kind, is_found in kinds.items() if is_found])
     return issues
+
+
+def _values(keys: Sequence[Any], values: Sequence[Any]) -> dict[Any, set[Any]]:
+    found: dict[Any, set[Any]] = defaultdict(set)
+    for key, value in zip(keys, values, strict=True):
+        found[key].add(value)
+    return found
 
 
 def findings(manifest: Manifest, rejected: Sequence[Refused], left_out: Sequence[Refused]) -> list[Issue]:
@@ -89,14 +187,16 @@ def findings(manifest: Manifest, rejected: Sequence[Refused], left_out: Sequence
     return sorted(issues, key=lambda issue: order.index(issue.severity))
 
 
-def _of_rows(rows: Iterable[ImageRow]) -> Iterable[Issue]:
-    paths: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
+def _of_rows(rows: Sequence[ImageRow]) -> Iterable[Issue]:
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
         for kind in row.issues:
-            paths[kind].append(row.path)
-    for kind, (severity, message) in _OF_IMAGES.items():
-        if kind in paths:
-            yield _issue(kind, severity, message.format(count=len(paths[kind])), paths[kind])
+            numbers[kind].append(number)
+    for kind, (severity, message) in OF_IMAGES.items():
+        if kind in numbers:
+            shown = numbers[kind][:MAX_EXAMPLES]
+            found = _issue(kind, severity, message.format(count=len(numbers[kind])), [rows[n].path for n in shown])
+            yield found.model_copy(update={"count": len(numbers[kind]), "rows": shown})
 
 
 def _of_classes(manifest: Manifest) -> Iterable[Issue]:

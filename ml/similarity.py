@@ -19,7 +19,8 @@ _SIGNATURE = (6, 0.75)  # frequencies a side, cosine
 _OVERLAY = (10, 0.6)  # frequencies a side, correlation in the best flip
 _SAME = 0.97  # correlation of the blurred pictures after registration
 _SAME_DETAIL = 0.75  # correlation of what a blur takes away
-_LARGEST_CHANGE = 0.25  # of scale and of place, in sides
+_LARGEST_CHANGE = 0.25  # of scale and of place, in half sides
+_NARROWEST, _WIDEST = (0.6, -0.4, 0.6, -0.4), (1.4, 0.4, 1.4, 0.4)  # scale and shift of y, of x, on the way
 _BLURS = (8, 3, 1)
 _STEPS = 4  # at each of them
 _BLOCK = 2_048
@@ -162,14 +163,14 @@ def _closer(whole_PSS: Floats, target_PSS: Floats, place_P4: Floats) -> Floats:
     for scale, shift in ((0, 1), (2, 3)):
         moved_P4[:, shift] += place_P4[:, scale] * step_P4[:, shift]
         moved_P4[:, scale] *= 1 + step_P4[:, scale]
-    return np.clip(moved_P4, [0.6, -0.4, 0.6, -0.4], [1.4, 0.4, 1.4, 0.4]).astype(np.float32)
+    return np.clip(moved_P4, np.array(_NARROWEST, np.float32), np.array(_WIDEST, np.float32))
 
 
 def _sampled(pictures_PSS: Floats, place_P4: Floats) -> Floats:
     """Each picture seen through its window, linearly interpolated; the edge goes on outside."""
     rows_PSS = _lines(place_P4[:, 0], place_P4[:, 1])
     columns_PSS = _lines(place_P4[:, 2], place_P4[:, 3])
-    return rows_PSS @ pictures_PSS @ columns_PSS.transpose(0, 2, 1)
+    return np.asarray(rows_PSS @ pictures_PSS @ columns_PSS.transpose(0, 2, 1), np.float32)
 
 
 def _lines(scale_P: Floats, shift_P: Floats) -> Floats:
@@ -177,7 +178,7 @@ def _lines(scale_P: Floats, shift_P: Floats) -> Floats:
     places_PS = (scale_P[:, None] * _axis() + shift_P[:, None] + 1) * SIDE / 2 - 0.5
     places_PS = np.clip(places_PS, 0, SIDE - 1)
     distance_PSS = np.abs(places_PS[:, :, None] - np.arange(SIDE, dtype=np.float32))
-    return np.maximum(0, 1 - distance_PSS).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - distance_PSS), np.float32)
 
 
 def _blurred(pictures_PSS: Floats, times: int = 1) -> Floats:
@@ -193,7 +194,7 @@ def _correlation(left_PSS: Floats, right_PSS: Floats) -> Floats:
 def _standard(pictures_PSS: Floats) -> Floats:
     """The pictures with mean 0 and standard deviation 1."""
     centred_PSS = pictures_PSS - pictures_PSS.mean(axis=(1, 2), keepdims=True)
-    return centred_PSS / np.maximum(centred_PSS.std(axis=(1, 2), keepdims=True), 1e-3)
+    return np.asarray(centred_PSS / np.maximum(centred_PSS.std(axis=(1, 2), keepdims=True), 1e-3), np.float32)
 
 
 def _blocks(prints_NP: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

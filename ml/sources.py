@@ -143,4 +143,4 @@ def _cifar10(path: Path, scratch: Path) -> Iterator[Candidate]:
         images = torchvision.datasets.CIFAR10(str(scratch), train=split == "train", download=True)
         for index, (pixels_HWC, target) in enumerate(zip(images.data, images.targets, strict=True)):
             label = images.classes[target]
-            yield Candidate(f"{split}/{label}/{index:05d}", label, split, partial(np.copy, pixels_HWC))
+            yield Candidate(f"{split}/{label}/{index:05d}", label, split, partial(partial, np.copy, pixels_HWC))

@@ -1,6 +1,7 @@
 """Splits: which images train, which choose, which judge. Here alone leakage is decided.
 
-A unit (the images of a patient, and copies or near copies of one another) is never divided. The order of the input changes nothing.
+A unit (the images of a patient, and copies or near copies of one another) is never divided. The order of the input
+changes nothing.
 """
 
 import hashlib

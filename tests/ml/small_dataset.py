@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ml.config import Split
 from ml.images import pixel_sha256
 from ml.manifest import ImageRow, Manifest
-from ml.pack import PackReader, PackWriter
+from ml.pack import PackReader, PackWriter, encode
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def build(
         for number, split in enumerate(splits):
             label = classes[number % len(classes)]
             image_HWC = draw(number % len(classes) == 1, size_px, number)
-            place = writer.add(image_HWC)
+            place = writer.add(encode(image_HWC))
             rows.append(
                 ImageRow(
                     path=f"{label}/{number}.png",

@@ -42,7 +42,12 @@ def test_folders_of_patients_below_the_classes_are_groups() -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["benign/{group}{image:03d}.png", "cat/img_{group}{image}.jpg", "benign/benign ({group}{image}).png", "a/{group}/x{image}"],
+    [
+        "benign/{group}{image:03d}.png",
+        "cat/img_{group}{image}.jpg",
+        "benign/benign ({group}{image}).png",
+        "a/{group}/x{image}",
+    ],
 )
 def test_names_that_only_count_images_are_not_groups(template: str) -> None:
     assert propose(many(template, ["1", "2", "3"])) is None

@@ -152,7 +152,7 @@ def test_a_positive_class_that_does_not_fit_is_refused(tmp_path: Path, labels: t
 
 def test_an_ingest_can_be_stopped_on_the_way(tmp_path: Path) -> None:
     def report(done: int) -> None:
-        if done == 3:
+        if done >= 3:
             raise Cancelled
 
     path = zip_of(tmp_path / "a.zip", files("a", "b"))
@@ -162,14 +162,22 @@ def test_an_ingest_can_be_stopped_on_the_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not DATA, reason="APP_TEST_DATA is not set")
-def test_breastmnist_comes_in_whole_and_its_conflict_is_found(tmp_path: Path) -> None:
+def test_breastmnist_comes_in_whole_and_its_copies_are_found(tmp_path: Path) -> None:
     ingested = ingest(Path(str(DATA), "breastmnist_64.npz"), tmp_path, IngestOptions(), ArchiveLimits())
-    assert ingested.manifest.counts() == {
-        "0": {"train": 147, "validation": 21, "test": 42},
-        "1": {"train": 399, "validation": 57, "test": 114},
-    }
-    conflict = next(issue for issue in ingested.report.issues if issue.kind == "same_pixels_two_labels")
-    assert conflict.examples == ["train/0/00115", "test/1/00076"]
+    issues = {issue.kind: issue for issue in ingested.report.issues}
+    assert len(ingested.manifest.rows) == 780
+    assert issues["same_pixels_two_labels"].examples == ["train/0/00115", "test/1/00076"]
+    assert rows(ingested)["train/0/00115"].quarantined
+    assert ingested.report.quarantined == 780 - sum(sum(c.values()) for c in ingested.manifest.counts().values())
+    assert issues["copy_across_splits"].count == ingested.report.leaks > 100
+
+
+@pytest.mark.skipif(not DATA, reason="APP_TEST_DATA is not set")
+def test_a_given_split_is_repaired_on_request(tmp_path: Path) -> None:
+    path = Path(str(DATA), "breastmnist_64.npz")
+    ingested = ingest(path, tmp_path, IngestOptions(repair=True), ArchiveLimits())
+    assert ingested.report.leaks == 0
+    assert "copy_across_splits" not in {issue.kind for issue in ingested.report.issues}
 
 
 @pytest.mark.skipif(not DATA, reason="APP_TEST_DATA is not set")

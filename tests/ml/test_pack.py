@@ -9,14 +9,14 @@ import pytest
 
 from ml.errors import BadArtifact
 from ml.images import encode_canonical, pixel_sha256
-from ml.pack import PackReader, PackWriter
+from ml.pack import PackReader, PackWriter, encode
 from tests.ml.factories import noise
 
 
 def write(folder: Path, count: int = 5, max_mb: int = 256) -> tuple[list[Path], list[tuple[int, str]]]:
     folder.mkdir(exist_ok=True)
     with PackWriter(folder, max_mb) as writer:
-        places = [writer.add(noise(seed))[:2] for seed in range(count)]
+        places = [writer.add(encode(noise(seed)))[:2] for seed in range(count)]
     return writer.paths, places
 
 
@@ -29,7 +29,7 @@ def test_images_come_back_as_they_went_in(tmp_path: Path) -> None:
 
 def test_a_full_pack_is_followed_by_another(tmp_path: Path) -> None:
     with PackWriter(tmp_path, max_mb=1) as writer:
-        places = [writer.add(noise(seed, 400, 400)) for seed in range(5)]  # about 0.48 MB each
+        places = [writer.add(encode(noise(seed, 400, 400))) for seed in range(5)]  # about 0.48 MB each
     assert [place.pack for place in places] == [0, 0, 1, 1, 2]
     assert all(path.stat().st_size < 1_000_000 for path in writer.paths)
     assert np.array_equal(PackReader(writer.paths).read(*places[4][:2]), noise(4, 400, 400))
@@ -37,7 +37,7 @@ def test_a_full_pack_is_followed_by_another(tmp_path: Path) -> None:
 
 def test_a_place_names_the_bytes_of_its_image(tmp_path: Path) -> None:
     with PackWriter(tmp_path) as writer:
-        places = [writer.add(noise(seed)) for seed in range(3)]
+        places = [writer.add(encode(noise(seed))) for seed in range(3)]
     data = writer.paths[0].read_bytes()
     for seed, place in enumerate(places):
         assert data[place.offset :][: place.length] == encode_canonical(noise(seed))

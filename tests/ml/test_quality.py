@@ -1,9 +1,11 @@
 import numpy as np
+from numpy.typing import NDArray
 
 from ml import quality
 from ml.config import Split
 from ml.manifest import ImageRow, Manifest
 from ml.quality import Issue, Refused
+from ml.similarity import fingerprint
 from tests.ml.factories import noise
 
 
@@ -37,18 +39,30 @@ def test_a_clean_data_set_has_no_findings() -> None:
     assert found(manifest(a=10, b=10)) == {}
 
 
-def test_one_colour_and_few_pixels_are_noticed() -> None:
-    assert quality.of_image(noise()) == []
-    assert quality.of_image(np.full((20, 20, 3), 7, np.uint8)) == ["constant_image"]
-    assert quality.of_image(np.full((20, 20, 3), (7, 8, 9), np.uint8)) == ["constant_image"]
-    assert quality.of_image(noise(height=15)) == ["tiny_image"]
+def seen(image_HWC: NDArray[np.uint8]) -> list[str]:
+    return quality.of_image(image_HWC, fingerprint(image_HWC))
+
+
+def test_what_one_image_shows_by_itself_is_noticed() -> None:
+    framed, empty, marked = noise(height=200, width=200), np.zeros((200, 200, 3), np.uint8), noise(0, 200, 200) // 4
+    framed[:4] = framed[-4:] = (9, 9, 9)
+    empty[100, 100:103] = 255
+    marked[5:20, 5:45:5] = 255  # strokes, as of letters
+    assert seen(noise()) == []
+    assert seen(np.full((20, 20, 3), 7, np.uint8)) == ["constant_image"]
+    assert seen(np.full((20, 20, 3), (7, 8, 9), np.uint8)) == ["constant_image"]
+    assert seen(noise(height=15)) == ["tiny_image"]
+    assert seen(framed) == ["border"]
+    assert seen(empty) == ["near_empty_image"]
+    assert seen(marked) == ["burnt_in_marks"]
 
 
 def test_copies_are_told_apart_by_label_and_split() -> None:
-    labels = ["a", "a", "a", "b", "a", "a", "b"]
-    splits = ["train", "train", "train", "train", "train", "test", "test"]
-    hashes = ["copy", "copy", "labels", "labels", "splits", "splits", "alone"]
-    assert quality.of_copies(labels, splits, hashes) == [
+    labels = ["a", "a", "a", "b", "a", "a", "b", "a", "a", "a", "b"]
+    splits = ["train", "train", "train", "train", "train", "test", "test", "train", "test", "train", "test"]
+    hashes = ["copy", "copy", "labels", "labels", "splits", "splits", "alone", "n1", "n2", "m1", "m2"]
+    clusters = [0, 0, 1, 1, 2, 2, None, 3, 3, 4, 4]
+    assert quality.of_copies(labels, splits, hashes, clusters, [None] * 11) == [
         ["exact_copy"],
         ["exact_copy"],
         ["same_pixels_two_labels"],
@@ -56,7 +70,27 @@ def test_copies_are_told_apart_by_label_and_split() -> None:
         ["exact_copy", "copy_across_splits"],
         ["exact_copy", "copy_across_splits"],
         [],
+        ["near_copy", "copy_across_splits"],
+        ["near_copy", "copy_across_splits"],
+        ["near_copy", "near_copy_two_labels"],
+        ["near_copy", "near_copy_two_labels"],
     ]
+    assert quality.quarantined(labels, clusters) == [False, False, True, True] + [False] * 5 + [True, True]
+
+
+def test_a_group_in_two_splits_is_a_finding() -> None:
+    alone: list[int | None] = [None] * 3
+    found = quality.of_copies(["a"] * 3, ["train", "test", "test"], ["x", "y", "z"], alone, ["p1", "p1", "p2"])
+    assert found == [["group_across_splits"], ["group_across_splits"], []]
+
+
+def test_images_unlike_the_others_are_a_hint() -> None:
+    prints = [fingerprint(noise(seed) // 2) for seed in range(9)]
+    found = quality.of_outliers(
+        [(32, 32)] * 8 + [(300, 300)], [*prints[:7], fingerprint(noise() // 2 + 120), prints[8]]
+    )
+    assert found == [[]] * 7 + [["brightness_outlier"], ["size_outlier"]]
+    assert quality.of_outliers([], []) == []
 
 
 def test_a_finding_counts_the_images_and_names_some() -> None:
@@ -64,6 +98,7 @@ def test_a_finding_counts_the_images_and_names_some() -> None:
     marked = [row.model_copy(update={"issues": ["constant_image"]}) for row in clean.rows[:25]]
     issue = found(clean.model_copy(update={"rows": (*marked, *clean.rows[25:])}))["constant_image"]
     assert (issue.count, issue.severity, len(issue.examples)) == (25, "warning", 20)
+    assert issue.rows == list(range(20))
     assert issue.message == "Images of a single colour: 25."
 
 
