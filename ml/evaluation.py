@@ -57,7 +57,11 @@ def evaluate_split(
     """
     card = predictor.card
     _check_classes(card.classes, manifest.classes)
-    rows = [(number, row) for number, row in enumerate(manifest.rows) if split in ("all", row.split)]
+    rows = [
+        (number, row)
+        for number, row in enumerate(manifest.rows)
+        if split in ("all", row.split) and not row.quarantined  # which label is right is not known
+    ]
     answers: list[Scored] = []
     parts_NK = [np.zeros((0, len(card.classes)), np.float32)]
     report(0, len(rows))

@@ -83,7 +83,7 @@ def _manifest(intake: Intake) -> Manifest:
     clusters = similarity.clusters([image.fingerprint for image in packed], hashes)
     chosen = _split(packed, labels, splits.units(groups, clusters, [image.path for image in packed]), options)
     waiting = quality.quarantined(labels, clusters)
-    copies = quality.of_copies(labels, chosen, hashes, clusters, groups)
+    copies = quality.of_copies(labels, chosen, hashes, clusters, groups, waiting)
     outliers = quality.of_outliers(
         [(image.width, image.height) for image in packed], [image.fingerprint for image in packed]
     )

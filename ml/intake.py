@@ -19,6 +19,7 @@ from ml.quality import Refused
 from ml.similarity import Fingerprint
 
 _AHEAD = 16  # images on their way: enough for all threads, few enough for the memory
+_SMALL_PX = 128 * 128
 _MOST_THREADS = 4  # each may hold an image of 100 megapixels
 
 
@@ -61,6 +62,7 @@ class Intake:
     rejected: list[Refused] = field(default_factory=list)
     left_out: list[Refused] = field(default_factory=list)
     classes: set[str] = field(default_factory=set)
+    _is_small: bool = False
     _waiting: deque[tuple[Candidate, str, "Future[_Seen]"]] = field(default_factory=deque)
 
     def __enter__(self) -> Self:
@@ -95,9 +97,22 @@ class Intake:
         except BadImage as error:
             self.rejected.append(Refused(path=candidate.path, reason=str(error)))
             return
-        self._waiting.append((candidate, label, self._threads.submit(_look, decode)))
+        self._waiting.append((candidate, label, self._start(decode)))
         if len(self._waiting) > _AHEAD:
             self.pack_next()
+
+    def _start(self, decode: Callable[[], NDArray[np.uint8]]) -> "Future[_Seen]":
+        """The look at one image, begun in a thread; done at once where the image before was so small that a thread
+        would cost more than it saves.
+        """
+        if not self._is_small:
+            return self._threads.submit(_look, decode)
+        future: Future[_Seen] = Future()
+        try:
+            future.set_result(_look(decode))
+        except BadImage as error:
+            future.set_exception(error)
+        return future
 
     def pack_next(self) -> bool:
         """Packs the next image of those on their way; False where none is left."""
@@ -111,6 +126,7 @@ class Intake:
         return True
 
     def _pack(self, candidate: Candidate, label: str, seen: _Seen) -> None:
+        self._is_small = seen.width * seen.height < _SMALL_PX
         group = _group(candidate, self.options.group_pattern)
         no_group = ["no_group"] if self.options.group_pattern and group is None else []
         self.packed.append(

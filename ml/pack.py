@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,13 @@ def encode(image_HWC: NDArray[np.uint8]) -> Encoded:
     return Encoded(images.encode_canonical(image_HWC), thumbnail_jpeg)
 
 
+class _Forward:
+    """A file that is only written forwards. `zipfile` would go back to each header, and each time empty the buffer."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write, self.flush = file.write, file.flush
+
+
 class PackWriter:
     """Writes images into `folder`; starts a new pack where the next image would pass `max_mb`."""
 
@@ -83,6 +90,7 @@ class PackWriter:
         """Writes the index of the last pack; without it the pack cannot be read."""
         if self._zip is not None:
             self._zip.close()
+            self._file.close()
             self._zip = None
 
     def _next_pack(self) -> zipfile.ZipFile:
@@ -90,7 +98,8 @@ class PackWriter:
         path = self._folder / f"pack-{len(self.paths):04d}.zip"
         self.paths.append(path)
         self._written_bytes = 0
-        return zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
+        self._file = path.open("wb")
+        return zipfile.ZipFile(_Forward(self._file), "w", zipfile.ZIP_STORED)
 
     def __enter__(self) -> Self:
         return self

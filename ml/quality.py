@@ -55,6 +55,18 @@ OF_IMAGES: dict[str, tuple[Severity, str]] = {
 }
 
 
+OF_COPIES = frozenset(  # what depends on other images and on the split, and so on every change of a data set
+    {
+        "same_pixels_two_labels",
+        "near_copy_two_labels",
+        "copy_across_splits",
+        "group_across_splits",
+        "exact_copy",
+        "near_copy",
+    }
+)
+
+
 class Refused(Frozen):
     """A file that did not become an image of the data set. The first sentence of the reason is its kind."""
 
@@ -147,9 +159,12 @@ def of_copies(
     hashes: Sequence[str],
     clusters: Sequence[int | None],
     groups: Sequence[str | None],
+    waiting: Sequence[bool],
 ) -> list[list[str]]:
-    """Kinds of issues of each image that has copies, near copies, or a group. Quarantine counts for no split."""
-    waiting = quarantined(labels, clusters)
+    """Kinds of issues (of OF_COPIES) of each image that has copies, near copies, or a group.
+
+    Images that are `waiting` in quarantine are in no split; those that a person released are not contradictory.
+    """
     sides = [None if is_waiting else split for is_waiting, split in zip(waiting, splits, strict=True)]
     labels_of, splits_of = _values(hashes, labels), _values(clusters, sides)
     copies, members, groups_of = Counter(hashes), Counter(clusters), _values(groups, sides)
@@ -159,7 +174,7 @@ def of_copies(
         kinds = {
             "exact_copy": is_exact,
             "near_copy": cluster is not None and members[cluster] > copies[pixels],
-            "same_pixels_two_labels": len(labels_of[pixels]) > 1,
+            "same_pixels_two_labels": is_waiting and len(labels_of[pixels]) > 1,
             "near_copy_two_labels": is_waiting and labels_of[pixels] == {label},
             "copy_across_splits": cluster is not None and not is_waiting and len(splits_of[cluster] - {None}) > 1,
             "group_across_splits": group is not None and not is_waiting and len(groups_of[group] - {None}) > 1,

@@ -7,6 +7,7 @@ axis) and must then agree in the large and in the fine structure.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -16,7 +17,9 @@ from PIL import Image
 SIDE = 32
 MIN_CONTRAST = 4.0  # standard deviation in grey levels: below it all pictures look alike
 _SIGNATURE = (6, 0.75)  # frequencies a side, cosine
-_OVERLAY = (10, 0.6)  # frequencies a side, correlation in the best flip
+_OVERLAY = (10, 0.8)  # frequencies a side, correlation in the best flip
+_ALWAYS = 50_000  # pairs that are looked at however few the images are
+_HOPEFUL = ((4, 1, 0.88), (2, 2, 0.9))  # in a resolution reduced by 4, then by 2: blurs, correlation once registered
 _SAME = 0.97  # correlation of the blurred pictures after registration
 _SAME_DETAIL = 0.75  # correlation of what a blur takes away
 _LARGEST_CHANGE = 0.25  # of scale and of place, in half sides
@@ -24,7 +27,7 @@ _NARROWEST, _WIDEST = (0.6, -0.4, 0.6, -0.4), (1.4, 0.4, 1.4, 0.4)  # scale and 
 _BLURS = (8, 3, 1)
 _STEPS = 4  # at each of them
 _BLOCK = 2_048
-_PAIRS_AT_ONCE = 512
+_PAIRS_AT_ONCE = 1_024
 
 Fingerprint = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -69,15 +72,37 @@ def near_pairs(prints_NP: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     if len(judged_N) < 2:
         return
     spectra_NFF = np.concatenate([_spectra(block) for block in _blocks(prints_NP[judged_N])])
-    for pairs_M2 in _candidates(spectra_NFF):
-        flips_M, fits_M = _best_flips(spectra_NFF[pairs_M2[:, 0]], spectra_NFF[pairs_M2[:, 1]])
-        pairs_M2, flips_M = judged_N[pairs_M2[fits_M]], flips_M[fits_M]
-        for start in range(0, len(pairs_M2), _PAIRS_AT_ONCE):
-            some_P2, flips_P = pairs_M2[start : start + _PAIRS_AT_ONCE], flips_M[start : start + _PAIRS_AT_ONCE]
-            left_PSS = _flipped(prints_NP[some_P2[:, 0]], flips_P)
-            right_PSS = prints_NP[some_P2[:, 1]].reshape(-1, SIDE, SIDE).astype(np.float32)
-            is_same_P = _is_part(left_PSS, right_PSS) | _is_part(right_PSS, left_PSS)
-            yield from ((int(left), int(right)) for left, right in some_P2[is_same_P])
+    pairs_M2 = _candidates(spectra_NFF)
+
+    def prove(start: int) -> list[tuple[int, int]]:
+        some_P2 = pairs_M2[start : start + _PAIRS_AT_ONCE]
+        flips_P, fits_P = _best_flips(spectra_NFF[some_P2[:, 0]], spectra_NFF[some_P2[:, 1]])
+        return _proven(prints_NP, judged_N[some_P2[fits_P]], flips_P[fits_P])
+
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(prove, range(0, len(pairs_M2), _PAIRS_AT_ONCE)):
+            yield from found
+
+
+def _proven(
+    prints_NP: NDArray[np.uint8], pairs_P2: NDArray[np.int64], flips_P: NDArray[np.int64]
+) -> list[tuple[int, int]]:
+    """Those pairs that agree after registration; in low resolution first, which most do not pass."""
+    left_PSS = _flipped(prints_NP[pairs_P2[:, 0]], flips_P)
+    right_PSS = prints_NP[pairs_P2[:, 1]].reshape(-1, SIDE, SIDE).astype(np.float32)
+    for factor, blur, limit in _HOPEFUL:
+        small_left, small_right = _reduced(left_PSS, factor), _reduced(right_PSS, factor)
+        place_P4 = _registered(small_left, small_right, (blur,))
+        is_hopeful_P = _correlation(_sampled(small_left, place_P4), small_right) > limit
+        left_PSS, right_PSS, pairs_P2 = left_PSS[is_hopeful_P], right_PSS[is_hopeful_P], pairs_P2[is_hopeful_P]
+    is_same_P = _is_part(left_PSS, right_PSS) | _is_part(right_PSS, left_PSS)
+    return [(int(left), int(right)) for left, right in pairs_P2[is_same_P]]
+
+
+def _reduced(pictures_PSS: Floats, factor: int) -> Floats:
+    """The means of `factor` x `factor` pixels."""
+    n, side = len(pictures_PSS), SIDE // factor
+    return np.asarray(pictures_PSS.reshape(n, side, factor, side, factor).mean(axis=(2, 4)), np.float32)
 
 
 def _spectra(prints_BP: NDArray[np.uint8]) -> Floats:
@@ -89,20 +114,35 @@ def _spectra(prints_BP: NDArray[np.uint8]) -> Floats:
     return spectra_BFF / np.maximum(length_B, 1e-6)[:, None, None]
 
 
-def _candidates(spectra_NFF: Floats) -> Iterator[NDArray[np.int64]]:
-    """Pairs (M, 2), left < right, whose signatures point the same way."""
+def _candidates(spectra_NFF: Floats) -> NDArray[np.int64]:
+    """Pairs (M, 2), left < right, whose signatures point the same way; in a large set only the closest, about one
+    for each image, so that the work grows with the images and not with their square.
+    """
     size, limit = _SIGNATURE
     signatures_NF = np.sqrt(np.abs(spectra_NFF[:, :size, :size])).reshape(len(spectra_NFF), -1)[:, 1:]
     signatures_NF -= signatures_NF.mean(axis=0)
     signatures_NF /= np.maximum(signatures_NF.std(axis=0), 1e-6)
     signatures_NF /= np.maximum(np.linalg.norm(signatures_NF, axis=1, keepdims=True), 1e-6)
+    pairs, nearness = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
     for start in range(0, len(signatures_NF), _BLOCK):
         block_BF = signatures_NF[start : start + _BLOCK]
         for other in range(start, len(signatures_NF), _BLOCK):
-            near_BB = block_BF @ signatures_NF[other : other + _BLOCK].T > limit
-            left, right = np.divmod(np.flatnonzero(near_BB), near_BB.shape[1])
-            pairs_M2 = np.stack([left + start, right + other], axis=1)
-            yield pairs_M2[pairs_M2[:, 0] < pairs_M2[:, 1]]
+            near_BB = block_BF @ signatures_NF[other : other + _BLOCK].T
+            if start == other:
+                near_BB[np.tril_indices(len(near_BB))] = -1
+            chosen = _closest(near_BB.reshape(-1), np.flatnonzero(near_BB > limit), 4 * _BLOCK)
+            left, right = np.divmod(chosen, near_BB.shape[1])
+            pairs.append(np.stack([left + start, right + other], axis=1))
+            nearness.append(near_BB.reshape(-1)[chosen])
+    every = np.concatenate(nearness)
+    return np.concatenate(pairs)[_closest(every, np.arange(len(every)), max(_ALWAYS, len(signatures_NF)))]
+
+
+def _closest(nearness: Floats, chosen: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Of the chosen places those `most` with the highest values."""
+    if len(chosen) <= most:
+        return chosen
+    return np.sort(chosen[np.argpartition(-nearness[chosen], most)[:most]])
 
 
 def _best_flips(left_MFF: Floats, right_MFF: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -134,11 +174,7 @@ def _flipped(prints_PP: NDArray[np.uint8], flips_P: NDArray[np.int64]) -> Floats
 
 def _is_part(whole_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
     """Whether some crop of `whole`, brought to the same size, is `part`."""
-    place_P4 = np.tile(np.array([1, 0, 1, 0], np.float32), (len(whole_PSS), 1))  # scale and shift of y, of x
-    for times in _BLURS:  # from coarse to fine: fine structure alone leads astray
-        smooth_PSS, target_PSS = _blurred(whole_PSS, times), _standard(_blurred(part_PSS, times))
-        for _ in range(_STEPS):
-            place_P4 = _closer(smooth_PSS, target_PSS, place_P4)
+    place_P4 = _registered(whole_PSS, part_PSS, _BLURS)
     seen_PSS = _sampled(whole_PSS, place_P4)
     is_small = (np.abs(place_P4 - np.array([1, 0, 1, 0])) < _LARGEST_CHANGE).all(axis=1)
     large_seen, large_part = _blurred(seen_PSS), _blurred(part_PSS)
@@ -148,14 +184,28 @@ def _is_part(whole_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
     return result
 
 
+def _registered(whole_PSS: Floats, part_PSS: Floats, blurs: Sequence[int]) -> Floats:
+    """Where `part` lies in `whole`: scale and shift of y and of x, shape (P, 4).
+
+    From coarse to fine: fine structure alone leads astray.
+    """
+    place_P4 = np.tile(np.array([1, 0, 1, 0], np.float32), (len(whole_PSS), 1))
+    for times in blurs:
+        smooth_PSS, target_PSS = _blurred(whole_PSS, times), _standard(_blurred(part_PSS, times))
+        for _ in range(_STEPS):
+            place_P4 = _closer(smooth_PSS, target_PSS, place_P4)
+    return place_P4
+
+
 def _closer(whole_PSS: Floats, target_PSS: Floats, place_P4: Floats) -> Floats:
     """One step of Gauss and Newton towards the place where the sampled picture agrees with the target."""
     seen_PSS = _standard(_sampled(whole_PSS, place_P4))
-    slope_y, slope_x = np.gradient(seen_PSS, 2 / SIDE, axis=(1, 2))
-    axis_S = _axis()
+    slope_y, slope_x = np.gradient(seen_PSS, 2 / seen_PSS.shape[1], axis=(1, 2))
+    axis_S = _axis(seen_PSS.shape[1])
     directions = [slope_y * axis_S[:, None], slope_y, slope_x * axis_S, slope_x]
-    jacobian_PK4 = np.stack([direction.reshape(len(whole_PSS), -1) for direction in directions], axis=2)
-    missing_PK = (target_PSS - seen_PSS).reshape(len(whole_PSS), -1)
+    pixels = seen_PSS.shape[1] ** 2
+    jacobian_PK4 = np.stack([direction.reshape(-1, pixels) for direction in directions], axis=2)
+    missing_PK = (target_PSS - seen_PSS).reshape(-1, pixels)
     normal_P44 = jacobian_PK4.transpose(0, 2, 1) @ jacobian_PK4 + np.eye(4, dtype=np.float32)
     step_P4 = np.linalg.solve(normal_P44, np.einsum("pkd,pk->pd", jacobian_PK4, missing_PK)[..., None])[..., 0]
     # The picture moved at the place where it is seen: that place lies within the one before.
@@ -168,21 +218,22 @@ def _closer(whole_PSS: Floats, target_PSS: Floats, place_P4: Floats) -> Floats:
 
 def _sampled(pictures_PSS: Floats, place_P4: Floats) -> Floats:
     """Each picture seen through its window, linearly interpolated; the edge goes on outside."""
-    rows_PSS = _lines(place_P4[:, 0], place_P4[:, 1])
-    columns_PSS = _lines(place_P4[:, 2], place_P4[:, 3])
+    side = pictures_PSS.shape[1]
+    rows_PSS = _lines(place_P4[:, 0], place_P4[:, 1], side)
+    columns_PSS = _lines(place_P4[:, 2], place_P4[:, 3], side)
     return np.asarray(rows_PSS @ pictures_PSS @ columns_PSS.transpose(0, 2, 1), np.float32)
 
 
-def _lines(scale_P: Floats, shift_P: Floats) -> Floats:
-    """Matrices (P, 32, 32) of linear interpolation along one axis, whose coordinates go from -1 to 1."""
-    places_PS = (scale_P[:, None] * _axis() + shift_P[:, None] + 1) * SIDE / 2 - 0.5
-    places_PS = np.clip(places_PS, 0, SIDE - 1)
-    distance_PSS = np.abs(places_PS[:, :, None] - np.arange(SIDE, dtype=np.float32))
+def _lines(scale_P: Floats, shift_P: Floats, side: int) -> Floats:
+    """Matrices (P, S, S) of linear interpolation along one axis, whose coordinates go from -1 to 1."""
+    places_PS = (scale_P[:, None] * _axis(side) + shift_P[:, None] + 1) * side / 2 - 0.5
+    places_PS = np.clip(places_PS, 0, side - 1)
+    distance_PSS = np.abs(places_PS[:, :, None] - np.arange(side, dtype=np.float32))
     return np.asarray(np.maximum(0, 1 - distance_PSS), np.float32)
 
 
 def _blurred(pictures_PSS: Floats, times: int = 1) -> Floats:
-    blur_SS = np.linalg.matrix_power(_blur(), times)
+    blur_SS = np.linalg.matrix_power(_blur(pictures_PSS.shape[1]), times)
     return blur_SS @ pictures_PSS @ blur_SS.T
 
 
@@ -203,9 +254,9 @@ def _blocks(prints_NP: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 
 
 @cache
-def _axis() -> Floats:
+def _axis(side: int) -> Floats:
     """The middle of each pixel on an axis from -1 to 1."""
-    return ((np.arange(SIDE) + 0.5) * 2 / SIDE - 1).astype(np.float32)
+    return ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
 
 
 @cache
@@ -216,10 +267,10 @@ def _cosines() -> Floats:
 
 
 @cache
-def _blur() -> Floats:
-    """A binomial blur of five pixels along one axis, shape (32, 32)."""
-    line_SS = np.zeros((SIDE, SIDE), np.float32)
-    places_S = np.arange(SIDE)
+def _blur(side: int) -> Floats:
+    """A binomial blur of five pixels along one axis, shape (S, S)."""
+    line_SS = np.zeros((side, side), np.float32)
+    places_S = np.arange(side)
     for shift, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
-        np.add.at(line_SS, (places_S, np.clip(places_S + shift, 0, SIDE - 1)), weight / 16)
+        np.add.at(line_SS, (places_S, np.clip(places_S + shift, 0, side - 1)), weight / 16)
     return line_SS
