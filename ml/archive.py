@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import containers, images, npz
+from ml import containers, grouping, images, masks, npz, patterns
 from ml.budget import Budget
 from ml.config import ArchiveLimits, Split
 from ml.containers import Entry
 from ml.errors import BadArchive
+from ml.images import Header
+from ml.labels import MAX_MB, NAMES, Row, Table
 from ml.layout import Layout, LeftOut, image_path, printable
 
 LeftOutReport = Callable[[str, str], None]  # path, reason
@@ -34,13 +36,14 @@ class Candidate:
     """An image that may enter a data set.
 
     `fetch` takes its bytes out of the archive, before the next candidate is asked for; what it returns decodes them
-    to pixels (H, W, 3), at any time and in any thread. Both raise BadImage.
+    to pixels (H, W, 3), at any time and in any thread. `peek` reads no more than the header. All raise BadImage.
     """
 
     path: str
     label: str
     split: Split | None
     fetch: Callable[[], Callable[[], NDArray[np.uint8]]]
+    peek: Callable[[], Header]
     group: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -49,53 +52,115 @@ class Candidate:
         return self.fetch()()
 
 
+@dataclass(frozen=True)
+class Archive:
+    """What the names in an archive, and its label table, say before any image is decoded.
+
+    `label_rule` is a sentence. The patterns are proposals: for masks and annotations beside the images, and for the
+    patient in a path; None where there is nothing to propose.
+    """
+
+    path: Path
+    kind: str
+    limits: ArchiveLimits
+    paths: tuple[str, ...]
+    layout: Layout
+    table: Table | None
+    label_rule: str
+    group_pattern: str | None
+    exclude_pattern: str | None
+
+    def candidates(self, left_out: LeftOutReport, tick: Callable[[], None] = lambda: None) -> Iterator[Candidate]:
+        """The images; `left_out` hears of every other file, `tick` of all. Raises BadArchive, also on the way."""
+        if self.kind == "npz":
+            for found in npz.images_of(self.path, self.limits):
+                yield Candidate(found.path, found.label, found.split, partial(_same, found.load), found.peek)
+            return
+        seen: set[str] = set()
+        for entry in _entries(self.kind, self.path, self.limits):
+            tick()
+            try:
+                yield self._candidate(entry, seen)
+            except LeftOut as reason:
+                left_out(printable(entry.name)[:1_000], str(reason))
+        for path in self.table.unused() if self.table else ():
+            left_out(path[:1_000], f"Its row in {self.table.name} names no image of the archive.")  # type: ignore[union-attr]
+
+    def _candidate(self, entry: Entry, seen: set[str]) -> Candidate:
+        path = image_path(printable(entry.name))
+        if entry.obstacle:
+            raise LeftOut(entry.obstacle)
+        row = self._row(path)
+        if path in seen:
+            raise LeftOut("It has the path of an earlier file.")
+        seen.add(path)
+        return Candidate(
+            path,
+            row.label,
+            row.split,
+            lambda: partial(images.decode, entry.read(), self.limits.max_image_megapixels),
+            lambda: images.header(entry.read()),
+            row.group,
+            row.metadata,
+        )
+
+    def _row(self, path: str) -> Row:
+        """What table or folders say of the image. Raises LeftOut."""
+        if self.table is None:
+            place = self.layout.place(path)
+            return Row(place.label, place.split, None, {})
+        row = self.table.find(path)
+        if row is None:
+            raise LeftOut(f"It has no row in {self.table.name}.")
+        return row
+
+
+def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: None) -> Archive:
+    """What the archive seems to hold. Raises BadArchive. `tick` hears of every entry and may raise to stop."""
+    kind = _kind(path, limits)
+    if kind == "npz":
+        rule = "The class is the number in the array of labels"
+        return Archive(path, kind, limits, (), Layout.of(()), None, rule, None, None)
+    paths: list[str] = []
+    table: Table | None = None
+    for entry in _entries(kind, path, limits):
+        tick()
+        table = table or _table(entry)
+        try:
+            if entry.obstacle is None:
+                paths.append(image_path(printable(entry.name)))
+        except LeftOut:
+            continue
+    excluded = masks.propose(paths)
+    kept = [path for path in paths if not (excluded and patterns.search(excluded, path, "exclude pattern"))]
+    layout = Layout.of(kept)
+    grouped = None if table and table.has_groups else grouping.propose(kept)
+    rule = f"The class is in the table {table.name}" if table else layout.rule
+    return Archive(
+        path, kind, limits, tuple(paths), layout, table, rule, grouped.pattern if grouped else None, excluded
+    )
+
+
 def candidates(
     path: Path, limits: ArchiveLimits, left_out: LeftOutReport, tick: Callable[[], None] = lambda: None
 ) -> Iterator[Candidate]:
-    """The images of the archive; `left_out` hears of every other file. Raises BadArchive, also on the way.
-
-    `tick` is called for every entry, also while the archive is looked through first, and may raise to stop.
-    """
-    kind = _kind(path, limits)
-    if kind == "npz":
-        for array_image in npz.images_of(path, limits):
-            yield Candidate(array_image.path, array_image.label, array_image.split, partial(_same, array_image.load))
-        return
-    layout = Layout.of(_image_paths(_entries(kind, path, limits), tick))
-    seen: set[str] = set()
-    for entry in _entries(kind, path, limits):
-        tick()
-        try:
-            yield _candidate(entry, layout, seen, limits)
-        except LeftOut as reason:
-            left_out(printable(entry.name)[:1_000], str(reason))
+    """The images of the archive, taken as it is."""
+    yield from look(path, limits, tick).candidates(left_out, tick)
 
 
-def _candidate(entry: Entry, layout: Layout, seen: set[str], limits: ArchiveLimits) -> Candidate:
-    path = image_path(printable(entry.name))
-    if entry.obstacle:
-        raise LeftOut(entry.obstacle)
-    place = layout.place(path)
-    if path in seen:
-        raise LeftOut("It has the path of an earlier file.")
-    seen.add(path)
-    return Candidate(
-        path, place.label, place.split, lambda: partial(images.decode, entry.read(), limits.max_image_megapixels)
-    )
+def _table(entry: Entry) -> Table | None:
+    """The label table, where the entry is one. Raises BadArchive."""
+    name = printable(entry.name).replace("\\", "/")
+    if name.rpartition("/")[2].lower() not in NAMES or entry.obstacle or "__MACOSX" in name:
+        return None
+    data = entry.read()
+    if len(data) > MAX_MB * 2**20:
+        raise BadArchive(f"{name} has more than {MAX_MB} MiB. Split the data set up.")
+    return Table.read(data, name.removeprefix("./"))
 
 
 def _same(load: Callable[[], NDArray[np.uint8]]) -> Callable[[], NDArray[np.uint8]]:
     return load
-
-
-def _image_paths(entries: Iterator[Entry], tick: Callable[[], None]) -> Iterator[str]:
-    for entry in entries:
-        tick()
-        try:
-            if entry.obstacle is None:
-                yield image_path(printable(entry.name))
-        except LeftOut:
-            continue
 
 
 def _entries(kind: str, path: Path, limits: ArchiveLimits) -> Iterator[Entry]:

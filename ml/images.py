@@ -9,7 +9,7 @@ import re
 import struct
 import warnings
 import zlib
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,28 @@ class InputSpec(Frozen):
     size_px: int
     channels: Literal[1, 3] = 3
     resize: Literal["squash-bilinear"] = "squash-bilinear"
+
+
+class Header(NamedTuple):
+    """What the beginning of a file says of the image; `format` is Pillow's name of it."""
+
+    format: str
+    width: int
+    height: int
+
+
+def header(data: bytes) -> Header:
+    """Format and size without decoding a pixel. Raises BadImage."""
+    _silence_pillow()
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return Header(str(image.format), *image.size)
+    except UnidentifiedImageError as error:
+        raise BadImage("The file is not an image of an accepted format.") from error
+    except Image.DecompressionBombError as error:
+        raise BadImage("The image has too many pixels.") from error
+    except _DAMAGE as error:
+        raise BadImage("The image is damaged.") from error
 
 
 def decode(data: bytes, max_megapixels: int = 100) -> NDArray[np.uint8]:

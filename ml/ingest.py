@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from ml import quality, similarity, splits
-from ml.archive import Candidate, candidates
+from ml.archive import Candidate, look
 from ml.config import ArchiveLimits, Frozen, IngestOptions, Split, SplitShares
 from ml.errors import BadArchive, BadConfig
 from ml.intake import Intake, Packed
 from ml.manifest import ImageRow, Manifest, propose_positive_class
 from ml.pack import PackWriter
+from ml.preview import settled
 from ml.quality import Issue, Refused
 
 MANIFEST_NAME = "manifest.jsonl.gz"
@@ -58,10 +60,11 @@ def ingest(
     `report` hears very often how many files are done (throttle it), and may raise to stop. Raises BadArchive where no
     usable data set comes out, BadConfig where the options do not fit it.
     """
+    archive = look(source, limits, lambda: report(0)) if isinstance(source, Path) else None
+    options = settled(options, archive) if archive else options
     with PackWriter(folder) as packs, Intake(packs, options, limits) as intake:
-        if isinstance(source, Path):
-            source = candidates(source, limits, intake.leave_out, lambda: report(intake.done))
-        for candidate in source:
+        given = archive.candidates(intake.leave_out, lambda: report(intake.done)) if archive else source
+        for candidate in cast(Iterable[Candidate], given):
             intake.take(candidate)
             report(intake.done)
         while intake.pack_next():

@@ -15,6 +15,8 @@ IMAGE_SUFFIXES = frozenset(
     {
         ".avif",
         ".bmp",
+        ".dcm",
+        ".dicom",
         ".gif",
         ".jfif",
         ".jpe",
@@ -31,7 +33,7 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 
-_SPLITS: dict[str, Split] = {
+SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -74,6 +76,13 @@ class Layout:
             folders = {parts[1:] for parts in folders} - {()}
         return cls(root, _has_splits(folders))
 
+    @property
+    def rule(self) -> str:
+        """A sentence for people: where the class of an image is read."""
+        below = f" below '{'/'.join(self.root)}'" if self.root else ""
+        after = ", after the folder of its split" if self.has_splits else ""
+        return f"The class is the first folder{below}{after}"
+
     def place(self, path: str) -> Place:
         """Class and split of an image. Raises LeftOut where its folders name no class."""
         folders = tuple(path.split("/")[:-1])
@@ -81,7 +90,7 @@ class Layout:
             folders = folders[len(self.root) :]
         split = None
         if self.has_splits:
-            split = _SPLITS.get(folders[0].lower()) if folders else None
+            split = SPLIT_NAMES.get(folders[0].lower()) if folders else None
             if split is None:
                 raise LeftOut("It lies outside the train, validation and test folders.")
             folders = folders[1:]
@@ -125,11 +134,11 @@ def _common_root(folders: Collection[tuple[str, ...]]) -> str | None:
     if len(firsts) != 1 or all(len(parts) == 1 for parts in folders):
         return None
     first = firsts.pop()
-    return None if first.lower() in _SPLITS else first
+    return None if first.lower() in SPLIT_NAMES else first
 
 
 def _has_splits(folders: Collection[tuple[str, ...]]) -> bool:
     """A class may be called "train" (as in CIFAR's kin): a split folder has class folders below it."""
     firsts = {parts[0].lower() for parts in folders}
-    deeper = {_SPLITS.get(parts[0].lower()) for parts in folders if len(parts) > 1}
-    return "train" in deeper or (bool(firsts) and firsts <= set(_SPLITS) and bool(deeper))
+    deeper = {SPLIT_NAMES.get(parts[0].lower()) for parts in folders if len(parts) > 1}
+    return "train" in deeper or (bool(firsts) and firsts <= set(SPLIT_NAMES) and bool(deeper))

@@ -18,6 +18,7 @@ from ml.budget import Budget, damage_reported
 from ml.config import ArchiveLimits, Split
 from ml.containers import check_directory
 from ml.errors import BadArchive
+from ml.images import Header
 
 _SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 _EXPECTED = "Expected are the arrays {train,val,test}_{images,labels}."
@@ -31,6 +32,12 @@ class ArrayImage:
     label: str
     split: Split
     load: Callable[[], NDArray[np.uint8]]
+    width: int
+    height: int
+
+    def peek(self) -> Header:
+        """What a file's header would say."""
+        return Header("array", self.width, self.height)
 
 
 def is_npz(path: Path, limits: ArchiveLimits) -> bool:
@@ -84,7 +91,8 @@ def _images(
             budget.count_entry()
             pixels = np.frombuffer(_read_exactly(stream, int(np.prod(shape[1:])), name, budget), np.uint8)
             load = partial(_as_rgb, pixels.reshape(shape[1:]))
-            yield ArrayImage(f"{prefix}/{label}/{index:05d}", str(label), _SPLITS[prefix], load)
+            name = f"{prefix}/{label}/{index:05d}"
+            yield ArrayImage(name, str(label), _SPLITS[prefix], load, width=shape[2], height=shape[1])
 
 
 def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -57,7 +57,13 @@ class _Forward:
     """A file that is only written forwards. `zipfile` would go back to each header, and each time empty the buffer."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.write, self.flush = file.write, file.flush
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 class PackWriter:
@@ -99,7 +105,7 @@ class PackWriter:
         self.paths.append(path)
         self._written_bytes = 0
         self._file = path.open("wb")
-        return zipfile.ZipFile(_Forward(self._file), "w", zipfile.ZIP_STORED)
+        return zipfile.ZipFile(_Forward(self._file), "w", zipfile.ZIP_STORED)  # type: ignore[call-overload]
 
     def __enter__(self) -> Self:
         return self

@@ -62,7 +62,9 @@ def test_copies_are_told_apart_by_label_and_split() -> None:
     splits = ["train", "train", "train", "train", "train", "test", "test", "train", "test", "train", "test"]
     hashes = ["copy", "copy", "labels", "labels", "splits", "splits", "alone", "n1", "n2", "m1", "m2"]
     clusters = [0, 0, 1, 1, 2, 2, None, 3, 3, 4, 4]
-    assert quality.of_copies(labels, splits, hashes, clusters, [None] * 11) == [
+    waiting = quality.quarantined(labels, clusters)
+    assert waiting == [False, False, True, True] + [False] * 5 + [True, True]
+    assert quality.of_copies(labels, splits, hashes, clusters, [None] * 11, waiting) == [
         ["exact_copy"],
         ["exact_copy"],
         ["same_pixels_two_labels"],
@@ -75,12 +77,12 @@ def test_copies_are_told_apart_by_label_and_split() -> None:
         ["near_copy", "near_copy_two_labels"],
         ["near_copy", "near_copy_two_labels"],
     ]
-    assert quality.quarantined(labels, clusters) == [False, False, True, True] + [False] * 5 + [True, True]
 
 
 def test_a_group_in_two_splits_is_a_finding() -> None:
     alone: list[int | None] = [None] * 3
-    found = quality.of_copies(["a"] * 3, ["train", "test", "test"], ["x", "y", "z"], alone, ["p1", "p1", "p2"])
+    sides, groups = ["train", "test", "test"], ["p1", "p1", "p2"]
+    found = quality.of_copies(["a"] * 3, sides, ["x", "y", "z"], alone, groups, [False] * 3)
     assert found == [["group_across_splits"], ["group_across_splits"], []]
 
 
