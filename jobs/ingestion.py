@@ -1,21 +1,45 @@
-"""Data sets: row -> ml -> row. An archive or a well-known set becomes packs and a manifest in the store."""
+"""Data sets: row -> ml -> row. An archive is looked at or read, a well-known set fetched, a version changed."""
 
 import contextlib
 from typing import Any
 
+from sqlalchemy import select
+
 from jobs.work import Work
 from ml import ingest as ingestion
-from ml import sources
+from ml import preview, revision, sources
 from ml.config import ArchiveLimits, IngestOptions
+from ml.ingest import IngestReport
+from ml.manifest import Manifest
 from webapp.models import Dataset, db
 
 
 def ingest(work: Work) -> None:
-    """Makes the data set of the row."""
+    """Makes the data set of the row, or what a person must see before."""
     dataset = db.session.get_one(Dataset, work.attempt.row_id)
-    options = IngestOptions.model_validate(dataset.options)
-    db.session.expunge(dataset)
+    parent = db.session.scalar(
+        select(Dataset).where(Dataset.line == dataset.line, Dataset.number == dataset.parent_number)
+    )
+    db.session.expunge_all()
     db.session.remove()
+    if parent is not None:
+        _revise(work, dataset, parent)
+    elif dataset.needs_review:
+        _preview(work, dataset)
+    else:
+        _ingest(work, dataset)
+
+
+def _preview(work: Work, dataset: Dataset) -> None:
+    options = IngestOptions.model_validate(dataset.options)
+    work.attempt.report(phase="looking through the archive")
+    with work.archive_of(dataset) as path:
+        found = preview.preview(path, options, ArchiveLimits(), work.attempt.report)
+    work.attempt.end("review", preview=found.model_dump(mode="json"), images=found.images, phase="")
+
+
+def _ingest(work: Work, dataset: Dataset) -> None:
+    options = IngestOptions.model_validate(dataset.options)
 
     def report(done: int) -> None:
         work.attempt.report(images=done, phase="reading images")
@@ -32,19 +56,38 @@ def ingest(work: Work) -> None:
         folder.mkdir()
         done = ingestion.ingest(source, folder, options, ArchiveLimits(), report)
     work.attempt.report(phase="storing")
-    manifest_path = work.scratch / "manifest.jsonl.gz"
-    done.manifest.write(manifest_path)
-    packs = [work.keep(path) for path in done.pack_paths]
+    _publish(work, done.manifest, [work.keep(path) for path in done.pack_paths], done.report)
+
+
+def _revise(work: Work, dataset: Dataset, parent: Dataset) -> None:
+    options = IngestOptions.model_validate(parent.options)
+    folder = work.scratch / "dataset"
+    folder.mkdir()
+
+    def report(done: int) -> None:
+        work.attempt.report(images=done, phase="making the version")
+
+    with work.images_of(parent) as (manifest, packs):
+        change = revision.Change.model_validate(dataset.change)
+        revised = revision.revise(manifest, packs, change, folder, options.splits, report)
+    work.attempt.report(phase="storing")
+    addresses = [parent.pack_sha256s[pack] if isinstance(pack, int) else work.keep(pack) for pack in revised.packs]
+    _publish(work, revised.manifest, addresses, revised.report, difference=revised.difference.model_dump(mode="json"))
+
+
+def _publish(work: Work, manifest: Manifest, packs: list[str], report: IngestReport, **more: Any) -> None:
+    path = work.scratch / "manifest.jsonl.gz"
+    manifest.write(path)
     work.attempt.end(
         "ready",
-        sha256=done.manifest.content_sha256(),
-        manifest_sha256=work.keep(manifest_path),
+        sha256=manifest.content_sha256(),
+        manifest_sha256=work.keep(path),
         pack_sha256s=packs,
-        images=len(done.manifest.rows),
-        groups=len({row.group for row in done.manifest.rows if row.group}),
-        classes=[{"name": name, **counts} for name, counts in done.manifest.counts().items()],
-        positive_class=done.manifest.positive_class,
-        report=done.report.model_dump(mode="json"),
+        images=len(manifest.rows),
+        groups=len({row.group for row in manifest.rows if row.group}),
+        classes=[{"name": name, **counts} for name, counts in manifest.counts().items()],
+        positive_class=manifest.positive_class,
+        report=report.model_dump(mode="json") | more,
         progress=1.0,
         phase="",
     )

@@ -16,8 +16,8 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.recovery import KINDS, release_lost
-from webapp import create_app, queue
-from webapp.models import Dataset, Evaluation, Experiment, ModelVersion, Upload, db, now
+from webapp import create_app, objects, queue
+from webapp.models import db, now
 
 log = logging.getLogger(__name__)
 ROUND_INTERVAL_S = 5.0
@@ -49,27 +49,12 @@ def ring_waiting() -> None:
 
 def sweep() -> None:
     """Removes objects that no row names, and what interrupted writers left."""
-    store, used = current_app.extensions["store"], _addresses_in_use()
+    store, used = current_app.extensions["store"], objects.in_use()
     for address, age_s in store.addresses():
         if age_s > GARBAGE_AGE_S and address not in used:
             store.delete(address)
             log.info("garbage_removed", extra={"sha256": address})
     store.remove_drafts(GARBAGE_AGE_S)
-
-
-def _addresses_in_use() -> set[str]:
-    """The sha256 of everything that a row needs. An archive is needed until its ingest has ended."""
-    used: set[str | None] = set()
-    waiting = select(Dataset.archive_part_sha256s).where(Dataset.status.in_(("pending", "review")))
-    for parts in (*db.session.scalars(waiting), *db.session.scalars(select(Upload.part_sha256s))):
-        used.update(parts or [])
-    for manifest_sha256, packs in db.session.execute(select(Dataset.manifest_sha256, Dataset.pack_sha256s)):
-        used |= {manifest_sha256, *packs}
-    used |= set(db.session.scalars(select(Evaluation.predictions_sha256)))
-    used |= set(db.session.scalars(select(Experiment.checkpoint_sha256).where(Experiment.status != "succeeded")))
-    for files in db.session.scalars(select(ModelVersion.files)):
-        used |= set(files.values())
-    return {sha256 for sha256 in used if sha256}
 
 
 def round_once(app: Flask, with_sweep: bool = False) -> None:

@@ -123,10 +123,10 @@ def _publish(
     made = release(fitted, config, manifest, packs, folder, report=report, **names)
     work.attempt.report(phase="storing")
     files = {path.name: work.keep(path) for path in sorted(folder.iterdir())}
-    _make_version(work, made.card, files, made.tested)
+    _make_version(work, made.card, files, _scores(work, made.card, made.tested))
 
 
-def _make_version(work: Work, card: Card, files: dict[str, str], tested: Any) -> None:
+def _make_version(work: Work, card: Card, files: dict[str, str], scores: dict[str, Any]) -> None:
     experiment = db.session.get_one(Experiment, work.attempt.row_id)
     version = ModelVersion(
         experiment_id=experiment.id,
@@ -146,20 +146,24 @@ def _make_version(work: Work, card: Card, files: dict[str, str], tested: Any) ->
             status="succeeded",
             progress=1.0,
             created_by_id=experiment.created_by_id,
-            **_scores(tested),
+            **scores,
         )
     )
     db.session.flush()
     work.attempt.end("succeeded", progress=1.0, phase="", eta_s=None)
 
 
-def _scores(evaluated: Any) -> dict[str, Any]:
-    from ml import evaluation
+def _scores(work: Work, card: Card, evaluated: Any) -> dict[str, Any]:
+    """The columns of an evaluation; what was said of each image is kept in the store."""
+    from ml import evaluation, scored
 
+    path = work.scratch / "scored"
+    scored.write(path, card.classes, ((one.number, one.probabilities.values()) for one in evaluated.answers))
     errors = evaluation.confident_errors(evaluated, ERRORS_SHOWN)
     return {
         "metrics": evaluated.metrics.model_dump(mode="json"),
         "confident_errors": [error.model_dump(mode="json") for error in errors],
+        "predictions_sha256": work.keep(path),
     }
 
 
@@ -179,4 +183,4 @@ def _evaluate(work: Work) -> None:
     with work.store.fetch(version.model_sha256) as path, work.images_of(dataset) as (manifest, packs):
         predictor = Predictor(path, card, threads=0)
         evaluated = evaluation.evaluate_split(predictor, manifest, packs, split, card.operating_point, report)
-    work.attempt.end("succeeded", progress=1.0, phase="", **_scores(evaluated))
+    work.attempt.end("succeeded", progress=1.0, phase="", **_scores(work, card, evaluated))

@@ -67,7 +67,7 @@ def _signs(n: int, is_flipping: bool, source: Source) -> Floats:
 
 def apply(image_HWC: NDArray[np.uint8], drawn: Drawn, index: int) -> NDArray[np.uint8]:
     """The image, changed as image `index` of the draw."""
-    changed_HWC = image_HWC.astype(np.float32)
+    changed_HWC: Floats = image_HWC.astype(np.float32)
     if drawn.affine_N23 is not None:
         changed_HWC = _resampled(changed_HWC, drawn.affine_N23[index])
     if drawn.factors_3N is not None:
@@ -84,8 +84,7 @@ def _resampled(image_HWC: Floats, affine_23: Floats) -> Floats:
     top_HW, bottom_HW, down_HW1 = _between(from_y_HW, height)
     above_HWC = image_HWC[top_HW, left_HW] * (1 - across_HW1) + image_HWC[top_HW, right_HW] * across_HW1
     below_HWC = image_HWC[bottom_HW, left_HW] * (1 - across_HW1) + image_HWC[bottom_HW, right_HW] * across_HW1
-    mixed_HWC: Floats = above_HWC * (1 - down_HW1) + below_HWC * down_HW1
-    return mixed_HWC
+    return (above_HWC * (1 - down_HW1) + below_HWC * down_HW1).astype(np.float32)
 
 
 def _centres(side_px: int) -> Floats:
@@ -99,11 +98,11 @@ def _between(place_HW: Floats, side_px: int) -> tuple[NDArray[np.intp], NDArray[
     mirrored_HW = np.minimum(turned_HW, 2 * side_px - turned_HW) - 0.5
     inside_HW = mirrored_HW.clip(0, side_px - 1)
     first_HW = np.floor(inside_HW).astype(np.intp)
-    return first_HW, np.minimum(first_HW + 1, side_px - 1), (inside_HW - first_HW)[..., None]
+    return first_HW, np.minimum(first_HW + 1, side_px - 1), (inside_HW - first_HW).astype(np.float32)[..., None]
 
 
 def _jittered(image_HWC: Floats, brightness: float, contrast: float, saturation: float) -> Floats:
-    grey_HW1 = (image_HWC @ np.array(LUMA_RGB, np.float32))[..., None]
+    grey_HW1: Floats = (image_HWC @ np.array(LUMA_RGB, np.float32))[..., None]
     coloured_HWC = grey_HW1 + saturation * (image_HWC - grey_HW1)
     mean = grey_HW1.mean()
     changed_HWC: Floats = brightness * (mean + contrast * (coloured_HWC - mean))

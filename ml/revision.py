@@ -14,7 +14,7 @@ from ml.ingest import IngestReport, reported
 from ml.manifest import ImageRow, Manifest, propose_positive_class
 from ml.pack import PackReader, PackWriter
 
-_EQUAL_PARTS, _LIMITS = SplitShares(), ArchiveLimits()
+_SHARES, _LIMITS = SplitShares(), ArchiveLimits()
 
 
 class Change(Frozen):
@@ -58,7 +58,7 @@ def revise(
     packs: PackReader,
     change: Change,
     folder: Path,
-    shares: SplitShares = _EQUAL_PARTS,
+    shares: SplitShares = _SHARES,
     report: Callable[[int], None] = lambda done: None,
 ) -> Revised:
     """The version after the change; its new packs are written into the empty `folder`.
@@ -88,7 +88,7 @@ def revise(
 
 
 def _removed(manifest: Manifest, change: Change) -> set[str]:
-    """The paths that are taken out. Raises BadConfig where the change names what is not there, or contradicts itself."""
+    """The paths that are taken out. Raises BadConfig where the change contradicts the data set or itself."""
     groups = {row.group for row in manifest.rows}
     decided = [*change.kept, *change.relabelled]
     _check_known("image", [*change.excluded, *decided], {row.path for row in manifest.rows})

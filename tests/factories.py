@@ -106,7 +106,7 @@ def make_dataset(name: str = "Small", user: User | None = None, **values: Any) -
             "report": {"images": len(built.manifest.rows), "rejected": [], "left_out": [], "issues": []},
         }
         built.packs.close()
-    if {"source_name", "parent_id"} & values.keys():
+    if {"source_name", "parent_number"} & values.keys():
         del facts["archive_part_sha256s"]
     return _saved(Dataset(**{"name": name, "status": "ready", "progress": 1.0, "created_by": user, **facts, **values}))
 

@@ -46,13 +46,27 @@ def _register(app: Flask) -> None:
     from webapp.admin import views as admin
     from webapp.api import views as api
     from webapp.auth import views as auth
-    from webapp.datasets import views as datasets
+    from webapp.datasets import changes, gallery, review
     from webapp.experiments import views as experiments
     from webapp.predictions import active
     from webapp.predictions import views as predictions
     from webapp.registry import views as registry
 
-    for part in (assets, health, metrics, pages, admin, api, auth, datasets, experiments, predictions, registry):
+    for part in (
+        assets,
+        health,
+        metrics,
+        pages,
+        admin,
+        api,
+        auth,
+        changes,
+        gallery,
+        review,
+        experiments,
+        predictions,
+        registry,
+    ):
         app.register_blueprint(part.bp)
     pages.init_app(app)
     active.init_app(app)

@@ -165,7 +165,8 @@ class Upload(Base):
 class Dataset(Attempted, Base):
     """A labelled set of images; immutable once ready. Its rows live in the manifest object.
 
-    A changed data set is the next version of its line: a row of its own, which names its parent and the change.
+    A changed data set is the next version of its line: a row of its own, with the number of its parent and the change.
+    Versions refer to one another by numbers only, so each can be deleted.
     """
 
     WAITING = WORKING = "pending"
@@ -179,10 +180,10 @@ class Dataset(Attempted, Base):
         CheckConstraint(
             "(CASE WHEN archive_part_sha256s IS NULL THEN 0 ELSE 1 END)"
             " + (CASE WHEN source_name IS NULL THEN 0 ELSE 1 END)"
-            " + (CASE WHEN parent_id IS NULL THEN 0 ELSE 1 END) = 1",
+            " + (CASE WHEN parent_number IS NULL THEN 0 ELSE 1 END) = 1",
             name="origin",
         ),
-        UniqueConstraint("line_id", "number"),
+        UniqueConstraint("line", "number"),
         {"sqlite_autoincrement": True},  # the id of a deleted data set, which the audit trail names, is not given again
     )
 
@@ -192,9 +193,9 @@ class Dataset(Attempted, Base):
     rejected_because: Mapped[str | None] = mapped_column(Text)
     archive_part_sha256s: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     source_name: Mapped[str | None] = mapped_column(String(40))
-    parent_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"), index=True)
-    line_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"))  # the first version; None in that one
+    line: Mapped[str] = mapped_column(String(22), default=lambda: secrets.token_urlsafe(16))
     number: Mapped[int] = mapped_column(default=1)
+    parent_number: Mapped[int | None]
     change: Mapped[dict[str, Any]] = mapped_column(default=dict)
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)
     needs_review: Mapped[bool] = mapped_column(default=False)
@@ -210,7 +211,6 @@ class Dataset(Attempted, Base):
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     created_by: Mapped[User | None] = relationship()
-    parent: Mapped["Dataset | None"] = relationship(foreign_keys=[parent_id], remote_side=[id])
 
 
 class Experiment(Attempted, Base):

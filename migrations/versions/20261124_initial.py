@@ -93,9 +93,9 @@ def upgrade() -> None:
         sa.Column("rejected_because", sa.Text()),
         sa.Column("archive_part_sha256s", sa.JSON(none_as_null=True)),
         sa.Column("source_name", sa.String(length=40)),
-        sa.Column("parent_id", sa.Integer()),
-        sa.Column("line_id", sa.Integer()),
+        sa.Column("line", sa.String(length=22), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("parent_number", sa.Integer()),
         sa.Column("change", sa.JSON(), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("needs_review", sa.Boolean(), nullable=False),
@@ -118,17 +118,14 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(CASE WHEN archive_part_sha256s IS NULL THEN 0 ELSE 1 END)"
             " + (CASE WHEN source_name IS NULL THEN 0 ELSE 1 END)"
-            " + (CASE WHEN parent_id IS NULL THEN 0 ELSE 1 END) = 1",
+            " + (CASE WHEN parent_number IS NULL THEN 0 ELSE 1 END) = 1",
             name=op.f("ck_dataset_origin"),
         ),
         sa.ForeignKeyConstraint(["created_by_id"], ["user_account.id"], name=op.f("fk_dataset_created_by_id")),
-        sa.ForeignKeyConstraint(["line_id"], ["dataset.id"], name=op.f("fk_dataset_line_id")),
-        sa.ForeignKeyConstraint(["parent_id"], ["dataset.id"], name=op.f("fk_dataset_parent_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dataset")),
-        sa.UniqueConstraint("line_id", "number", name=op.f("uq_dataset_line_id_number")),
+        sa.UniqueConstraint("line", "number", name=op.f("uq_dataset_line_number")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_dataset_parent_id"), "dataset", ["parent_id"])
     op.create_index(op.f("ix_dataset_sha256"), "dataset", ["sha256"])
     op.create_index(op.f("ix_dataset_status"), "dataset", ["status"])
     op.create_table(

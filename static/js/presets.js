@@ -11,6 +11,7 @@
       else input.value = value ?? "";
       input.classList.remove("is-invalid");
     }
+    form.dispatchEvent(new Event("change", { bubbles: true }));
   };
 
   for (const button of buttons) {

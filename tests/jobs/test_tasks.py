@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from ml import scored
 from ml.config import IngestOptions, TrainConfig
 from tests.jobs.processes import Processes, queue_experiment, upload, wait_for
 from webapp.datasets import service as datasets
+from webapp.datasets.service import store
 from webapp.experiments import service as experiments
 from webapp.models import FINAL_STATUSES, User
 from webapp.registry import service as registry
@@ -38,6 +40,10 @@ def test_an_archive_becomes_a_version_with_metrics(processes: Processes, researc
     again = registry.start_evaluation(version.id, dataset.id, "test", researcher)
     again = wait_for(again, is_over)
     assert again.metrics == tested.metrics
+    assert again.predictions_sha256 == tested.predictions_sha256
+    with store().fetch(tested.predictions_sha256) as path:
+        said = [scored.find(path, number) for number in range(dataset.images)]
+    assert sum(answer is not None for answer in said) == tested.metrics["n"]
 
 
 def test_a_version_can_start_another_training(processes: Processes, researcher: User, tmp_path: Path) -> None:

@@ -41,6 +41,18 @@ def test_a_split_is_scored_or_all_of_them(tmp_path: Path, split: str, n: int) ->
     assert done.metrics.n == len(done.answers) == len(done.truth_N) == len(done.probabilities_NK) == n
 
 
+@pytest.mark.parametrize(("split", "n"), [("test", 3), ("all", 15)])
+def test_an_image_in_quarantine_is_not_scored(tmp_path: Path, split: Any, n: int) -> None:
+    dataset = small_dataset.build(tmp_path / "dataset", train=8, validation=4, test=4)
+    *others, last = dataset.manifest.rows
+    manifest = dataset.manifest.model_copy(
+        update={"rows": (*others, last.model_copy(update={"quarantined": True, "split": "test"}))}
+    )
+    done = evaluation.evaluate_split(predictor(tmp_path), manifest, dataset.packs, split, None, quiet)
+    assert done.metrics.n == n
+    assert last.path not in {answer.path for answer in done.answers}
+
+
 def test_an_answer_names_its_image(tmp_path: Path) -> None:
     done = evaluated(tmp_path, train=8, validation=4, test=4)
     first = done.answers[0]

@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 TORCH_FREE = (
-    "archive", "artifact", "calibration", "config", "decisions", "errors", "evaluation", "images", "ingest",
-    "intervals", "manifest", "metrics", "pack", "progress", "quality", "ranking", "serving", "splits", "synthetic",
+    "archive", "artifact", "calibration", "config", "decisions", "draws", "errors", "evaluation", "images", "ingest",
+    "intervals", "manifest", "metrics", "pack", "progress", "quality", "ranking", "revision", "serving",
+    "splits", "synthetic",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "scipy", "sklearn", "onnx", "pandas"}
 

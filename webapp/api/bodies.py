@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import FileStorage
 
 from webapp.api.schemas import DatasetOptions, EncodedImages
+from webapp.datasets.contents import Filter
 from webapp.errors import Invalid, UnsupportedMedia, fields_of
 from webapp.predictions.service import Upload
 
@@ -79,6 +80,18 @@ def _decoded(text: str) -> Upload:
 def page_arguments() -> tuple[int, str | None]:
     """`limit` and `cursor` of a list. Raises Invalid."""
     return whole_number("limit", 25), request.args.get("cursor")
+
+
+def image_filter() -> Filter:
+    """Which images the query wants. Raises Invalid."""
+    quarantined = request.args.get("quarantined")
+    if quarantined not in (None, "0", "1"):
+        raise Invalid("quarantined must be 0 or 1.", {"quarantined": "0 or 1"})
+    return Filter(
+        **{name: request.args.get(name) or None for name in ("label", "split", "group", "issue")},
+        cluster=whole_number("cluster", 0) if "cluster" in request.args else None,
+        quarantined=None if quarantined is None else quarantined == "1",
+    )
 
 
 def whole_number(name: str, default: int) -> int:

@@ -19,6 +19,12 @@ class DatasetOptions(IngestOptions):
     review: bool = Field(False, description="Wait for a person to confirm what was found")
 
 
+class Confirmation(Frozen):
+    """What a person decided of a reviewed archive."""
+
+    options: IngestOptions = Field(default_factory=IngestOptions)
+
+
 class NewExperiment(Frozen):
     dataset_id: int = Field(ge=1, le=MAX_ID)
     name: str
@@ -67,7 +73,16 @@ def dataset(row: Dataset) -> dict[str, Any]:
         "issues": row.report.get("issues", []),
         "rejected": row.report.get("rejected", []),
         "left_out": row.report.get("left_out", []),
+        "quarantined": row.report.get("quarantined", 0),
+        "leaks": row.report.get("leaks", 0),
+        "divided_by_chance": row.report.get("divided_by_chance", 0),
         "options": row.options,
+        "preview": row.preview if row.status == "review" else None,
+        "line": row.line,
+        "number": row.number,
+        "parent_number": row.parent_number,
+        "change": row.change,
+        "difference": row.report.get("difference"),
         "created_at": moment(row.created_at),
         "url": url_for("api.read_dataset", dataset_id=row.id),
     }
@@ -97,6 +112,7 @@ def experiment(row: Experiment) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "dataset_id": row.dataset_id,
+        "dataset": {"name": row.dataset.name, "number": row.dataset.number, "sha256": row.dataset.sha256},
         "status": row.status,
         "progress": row.progress,
         "phase": row.phase,
@@ -127,6 +143,7 @@ def version(row: ModelVersion, active: Activation | None) -> dict[str, Any]:
         "positive_class": row.positive_class,
         "experiment_id": row.experiment_id,
         "dataset_id": row.experiment.dataset_id,
+        "removed_groups": row.removed_groups,
         "sha256": row.model_sha256,
         "is_active": active is not None and active.version_id == row.id,
         "files": {

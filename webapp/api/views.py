@@ -6,8 +6,9 @@ from flask import Blueprint, Response, g, request
 from sqlalchemy import select
 
 from ml.config import IngestOptions, TrainConfig
+from ml.revision import Change
 from webapp.api import bodies, schemas
-from webapp.datasets import contents
+from webapp.datasets import contents, versions
 from webapp.datasets import service as datasets
 from webapp.errors import Invalid
 from webapp.experiments import service as experiments
@@ -20,6 +21,7 @@ from webapp.security import actor, allow
 
 bp = Blueprint("api", __name__)
 V1 = "/api/v1"
+PLACE = {"pack", "member", "offset", "length", "thumbnail_offset", "thumbnail_length"}  # the store's own affair
 Json = dict[str, Any]
 Accepted = tuple[Json, int]
 
@@ -41,13 +43,14 @@ def create_dataset() -> Accepted:
         row = datasets.create_from_source(wanted.source, wanted.name, wanted.options, actor().user)
     else:
         part, options = bodies.archive(), bodies.dataset_options()
-        if options.review:
-            raise Invalid(
-                "This release has no review of what an ingest proposes; leave `options.review` out.",
-                {"options.review": "not available"},
-            )
         plain = IngestOptions.model_validate(options.model_dump(exclude={"review"}))
-        row = datasets.create_from_archive(part.stream, request.form.get("name", ""), plain, actor().user)  # type: ignore[arg-type]
+        row = datasets.create_from_archive(
+            part.stream,  # type: ignore[arg-type]
+            request.form.get("name", ""),
+            plain,
+            actor().user,
+            needs_review=options.review,
+        )
     return schemas.dataset(row), 202
 
 
@@ -64,6 +67,22 @@ def read_dataset(dataset_id: int) -> Json:
     return schemas.dataset(datasets.get(dataset_id))
 
 
+@bp.post(f"{V1}/datasets/<int:dataset_id>/confirm")
+@allow("researcher")
+def confirm_dataset(dataset_id: int) -> Accepted:
+    """Lets the ingest of a reviewed archive begin; what `options` leaves out is as proposed."""
+    row, wanted = datasets.get(dataset_id), bodies.body(schemas.Confirmation)
+    datasets.confirm(row, wanted.options, actor().user)
+    return schemas.dataset(row), 202
+
+
+@bp.post(f"{V1}/datasets/<int:dataset_id>/versions")
+@allow("researcher")
+def create_dataset_version(dataset_id: int) -> Accepted:
+    row = versions.change(datasets.get(dataset_id), bodies.body(Change), actor().user)
+    return schemas.dataset(row), 202
+
+
 @bp.delete(f"{V1}/datasets/<int:dataset_id>")
 @allow("researcher")
 def delete_dataset(dataset_id: int) -> tuple[str, int]:
@@ -77,12 +96,11 @@ def list_images(dataset_id: int) -> Json:
     limit, start = bodies.whole_number("limit", 100), bodies.whole_number("cursor", 0)
     if not 1 <= limit <= 1000:
         raise Invalid(f"limit is {limit}; it must lie between 1 and 1000.", {"limit": "1 to 1000"})
-    wanted = {name: request.args.get(name) for name in ("label", "split", "group")}
     items: list[Json] = []
-    for number, row in contents.rows_of(datasets.get_ready(dataset_id), start, **wanted):
+    for number, row in contents.rows_of(datasets.get_ready(dataset_id), start, **vars(bodies.image_filter())):
         if len(items) == limit:
             return {"items": items, "next": str(number)}
-        items.append({"number": number, **row.model_dump(mode="json", exclude={"pack", "member", "offset", "length"})})
+        items.append({"number": number, **row.model_dump(mode="json", exclude=PLACE)})
     return {"items": items, "next": None}
 
 

@@ -7,9 +7,9 @@ from sqlalchemy import select
 
 from ml.config import IngestOptions
 from ml.sources import SOURCES
-from webapp import audit, queue
+from webapp import audit, objects, queue
 from webapp.errors import Conflict, Invalid, NotFound, UnsupportedMedia
-from webapp.models import Dataset, Evaluation, Experiment, User, db, find
+from webapp.models import Dataset, Evaluation, Experiment, User, db, find, move
 from webapp.storage import Store
 
 MAGIC = {b"PK\x03\x04": 0, b"PK\x05\x06": 0, b"\x1f\x8b": 0, b"\xfd7zXZ\x00": 0, b"BZh": 0, b"ustar": 257}
@@ -20,11 +20,28 @@ def store() -> Store:
     return found
 
 
-def create_from_archive(stream: BinaryIO, name: str, options: IngestOptions, user: User) -> Dataset:
-    """A pending data set whose archive is kept and whose ingest waits. Raises Invalid, UnsupportedMedia."""
+def create_from_archive(
+    stream: BinaryIO, name: str, options: IngestOptions, user: User, needs_review: bool = False
+) -> Dataset:
+    """A pending data set whose archive is kept and whose ingest waits. Raises Invalid, UnsupportedMedia.
+
+    With `needs_review` a worker looks at the archive only, and a person confirms what it found.
+    """
     name = clean_name(name)
     _refuse_other_formats(stream)
-    return _begin(Dataset(name=name, archive_part_sha256s=[store().keep(stream)]), options, user)
+    dataset = Dataset(name=name, archive_part_sha256s=[store().keep(stream)], needs_review=needs_review)
+    return _begin(dataset, options, user)
+
+
+def confirm(dataset: Dataset, options: IngestOptions, user: User) -> None:
+    """Lets the ingest of a reviewed archive begin. Raises Conflict where the data set is in no review."""
+    values = {"options": options.model_dump(mode="json"), "needs_review": False, "phase": "", "rung_at": None}
+    if not move(Dataset, dataset.id, "pending", ("review",), **values):
+        db.session.rollback()
+        raise Conflict(f"Data set {dataset.id} is {dataset.status}; only one in review can be confirmed.")
+    audit.record("dataset.confirm", dataset, user)
+    db.session.commit()
+    queue.ring(queue.INGEST, dataset.id)
 
 
 def create_from_source(source_name: str, name: str, options: IngestOptions, user: User) -> Dataset:
@@ -90,19 +107,31 @@ def ready() -> list[Dataset]:
 
 
 def dependants(dataset: Dataset) -> dict[str, list[int]]:
-    """What would break if the data set went: the ids of experiments and evaluations."""
+    """What would break if the data set went: the ids of experiments, evaluations, and versions still being made."""
+    unmade = select(Dataset.id).where(
+        Dataset.line == dataset.line, Dataset.parent_number == dataset.number, Dataset.status == "pending"
+    )
     return {
         "experiments": list(db.session.scalars(select(Experiment.id).where(Experiment.dataset_id == dataset.id))),
         "evaluations": list(db.session.scalars(select(Evaluation.id).where(Evaluation.dataset_id == dataset.id))),
+        "data sets": list(db.session.scalars(unmade)),
     }
 
 
 def delete(dataset: Dataset, user: User) -> None:
-    """Forgets a data set that nothing depends on; the janitor removes its bytes. Raises Conflict."""
+    """Forgets a data set that nothing depends on, and its bytes. Raises Conflict.
+
+    Bytes that another row needs stay. While another data set comes in, which may be about to name the same bytes, all
+    stay for the janitor.
+    """
     users: Any = {kind: ids for kind, ids in dependants(dataset).items() if ids}
     if users:
         named = "; ".join(f"{kind} {', '.join(map(str, ids))}" for kind, ids in users.items())
         raise Conflict(f"Data set {dataset.id} is used by {named}. It cannot be deleted while they exist.")
     audit.record("dataset.delete", dataset, user, name=dataset.name, sha256=dataset.sha256)
+    addresses = {dataset.manifest_sha256, *dataset.pack_sha256s, *(dataset.archive_part_sha256s or [])} - {None}
     db.session.delete(dataset)
     db.session.commit()
+    if not db.session.scalar(select(Dataset.id).where(Dataset.status == "pending").limit(1)):
+        for address in addresses - objects.in_use():
+            store().delete(address)

@@ -6,11 +6,10 @@ from flask import Blueprint, Response, current_app, flash, redirect, render_temp
 from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
-from ml import images
 from ml.config import SPLITS, IngestOptions
 from ml.sources import SOURCES
 from webapp import forms
-from webapp.datasets import contents, service
+from webapp.datasets import contents, review, service, versions
 from webapp.errors import AppError, Invalid
 from webapp.models import Dataset
 from webapp.pagination import page_of
@@ -18,8 +17,6 @@ from webapp.security import actor, allow
 
 bp = Blueprint("datasets", __name__, url_prefix="/datasets")
 Page = str | BaseResponse | tuple[str, int]
-IMAGES_A_PAGE = 60
-THUMBNAIL_PX = 192
 
 
 @bp.get("/")
@@ -68,7 +65,8 @@ def _create(options: IngestOptions) -> Dataset:
     archive = request.files.get("archive")
     if archive is None or not archive.filename:
         raise Invalid("There is no file. Choose an archive or a published data set.", {"archive": "choose a file"})
-    return service.create_from_archive(cast(BinaryIO, archive.stream), name or _stem(archive.filename), options, user)
+    name = name or _stem(archive.filename)
+    return service.create_from_archive(cast(BinaryIO, archive.stream), name, options, user, needs_review=True)
 
 
 def _stem(filename: str) -> str:
@@ -92,9 +90,17 @@ def live(dataset_id: int) -> str | Response:
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
+    if dataset.status == "review":
+        return review.facts(dataset)
     is_ready = dataset.status == "ready"
     sample = contents.sample(dataset) if is_ready else {}
-    return {"dataset": dataset, "sample": sample, "dependants": service.dependants(dataset), "splits": SPLITS}
+    return {
+        "dataset": dataset,
+        "sample": sample,
+        "dependants": service.dependants(dataset),
+        "splits": SPLITS,
+        "line": versions.line_of(dataset),
+    }
 
 
 @bp.post("/<int:dataset_id>/delete")
@@ -105,61 +111,3 @@ def delete(dataset_id: int) -> BaseResponse:
     service.delete(dataset, actor().user)
     flash(f"The data set “{name}” is deleted.", "success")
     return redirect(url_for("datasets.index"))
-
-
-@bp.get("/<int:dataset_id>/images")
-@allow("viewer")
-def gallery(dataset_id: int) -> str:
-    dataset, label, split = service.get(dataset_id), request.args.get("label", ""), request.args.get("split", "")
-    start = max(0, request.args.get("start", 0, type=int))
-    rows = contents.rows_of(dataset, start, label=label, split=split)
-    shown = [row for row, _ in zip(rows, range(IMAGES_A_PAGE + 1), strict=False)]
-    following = shown[IMAGES_A_PAGE][0] if len(shown) > IMAGES_A_PAGE else None
-    return render_template(
-        "datasets/gallery.html",
-        dataset=dataset,
-        shown=shown[:IMAGES_A_PAGE],
-        following=following,
-        start=start,
-        label=label,
-        split=split,
-        splits=SPLITS,
-        total=_total(dataset, label, split),
-    )
-
-
-def _total(dataset: Dataset, label: str, split: str) -> int:
-    return sum(
-        entry[name]
-        for entry in dataset.classes
-        for name in SPLITS
-        if label in ("", entry["name"]) and split in ("", name)
-    )
-
-
-@bp.get("/<int:dataset_id>/images/<int:number>.png")
-@allow("viewer")
-def image(dataset_id: int, number: int) -> Response:
-    """The image as the platform keeps it."""
-    return _unchanging(contents.image_bytes(service.get(dataset_id), number), "image/png")
-
-
-@bp.get("/<int:dataset_id>/thumbnails/<int:number>")
-@allow("viewer")
-def thumbnail(dataset_id: int, number: int) -> Response:
-    """The image, no larger than a page shows it."""
-    dataset = service.get(dataset_id)
-    png = contents.image_bytes(dataset, number)
-    row = contents.manifest_of(dataset).rows[number]
-    if max(row.width, row.height) <= THUMBNAIL_PX:
-        return _unchanging(png, "image/png")
-    return _unchanging(images.thumbnail(images.decode(png), THUMBNAIL_PX), "image/jpeg")
-
-
-def _unchanging(data: bytes, mimetype: str) -> Response:
-    """A data set never changes, but a new one may get the number of a deleted one: addresses carry its hash."""
-    response = Response(data, mimetype=mimetype)
-    response.cache_control.private = True
-    response.cache_control.max_age = 31_536_000 if request.args.get("v") else 0
-    response.cache_control.immutable = "v" in request.args
-    return response

@@ -11,7 +11,7 @@ from ml.config import PRESETS, TrainConfig
 from webapp import forms, queue
 from webapp.datasets import service as datasets
 from webapp.errors import AppError, Invalid
-from webapp.experiments import service
+from webapp.experiments import augmentations, service
 from webapp.models import FINAL_STATUSES, Experiment, ModelVersion, db
 from webapp.pagination import page_of
 from webapp.security import actor, allow
@@ -96,6 +96,23 @@ def create() -> Page:
         fields = error.fields if isinstance(error, Invalid) else {}
         return _form_page(values, fields, name, dataset_id, str(error)), error.status
     return redirect(url_for("experiments.detail", experiment_id=experiment.id))
+
+
+@bp.get("/augmentations")
+@allow("researcher")
+def augmented() -> Page:
+    """A training image through the augmentations that the form names; what is wrong with them is a sentence."""
+    dataset_id, number = request.args.get("dataset_id", type=int), request.args.get("number", type=int)
+    try:
+        if dataset_id is None:
+            raise Invalid("Choose the data set to train on.")
+        config = forms.parse(TrainConfig, "config", forms.typed(TrainConfig, "config", request.args))
+        is_another = "another" in request.args
+        shown = augmentations.preview(datasets.get_ready(dataset_id), None if is_another else number or 0, config)
+    except AppError as error:
+        fields = error.fields if isinstance(error, Invalid) else {}
+        return render_template("experiments/_augmentations.html", problem=str(error), fields=fields, number=number), 422
+    return render_template("experiments/_augmentations.html", shown=shown, number=shown.number)
 
 
 @bp.get("/<int:experiment_id>")

@@ -1,0 +1,54 @@
+"""What is drawn, shown without torch as it is trained with torch."""
+
+import numpy as np
+import pytest
+import torch
+
+from ml import augmentation, draws
+from ml.config import Augmentation
+from ml.draws import Drawn
+
+OFF = Augmentation(horizontal_flip=False, vertical_flip=False, crop_scale=1, rotation_degrees=0, color_jitter=0)
+
+
+def _picture(side_px: int = 40) -> np.ndarray:
+    y_HW, x_HW = np.mgrid[:side_px, :side_px] / side_px
+    waves = [np.sin(5 * x_HW + 2 * y_HW), np.cos(7 * x_HW * y_HW), x_HW * 2 - y_HW]
+    return (127 + 80 * np.stack(waves, axis=2)).clip(0, 255).astype(np.uint8)
+
+
+def _drawn(n: int, **changes: object) -> Drawn:
+    settings = Augmentation.model_validate(OFF.model_dump() | changes)
+    return draws.draw(n, settings, lambda count: np.random.default_rng(3).random(count, np.float32))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"horizontal_flip": True}, {"vertical_flip": True}, {"crop_scale": 0.2}, {"rotation_degrees": 180},
+        {"color_jitter": 0.6}, Augmentation(vertical_flip=True, color_jitter=0.3).model_dump(),
+    ],
+)  # fmt: skip
+def test_the_page_shows_what_training_sees(changes: dict[str, object]) -> None:
+    picture_HWC, drawn = _picture(), _drawn(8, **changes)
+    batch_NCHW = torch.from_numpy(picture_HWC).permute(2, 0, 1).repeat(8, 1, 1, 1)
+    trained_NHWC = augmentation.apply(batch_NCHW, drawn).permute(0, 2, 3, 1).numpy()
+    shown_NHWC = np.stack([draws.apply(picture_HWC, drawn, index) for index in range(8)])
+    assert np.abs(shown_NHWC - trained_NHWC).mean() < 0.6
+    assert np.abs(shown_NHWC - trained_NHWC).max() < 2
+    assert np.abs(shown_NHWC - picture_HWC.astype(float)).mean() > 5  # they are changed
+
+
+def test_a_turn_by_a_positive_angle_moves_what_is_above_the_middle_to_the_left() -> None:
+    picture_HWC = np.zeros((21, 21, 3), np.uint8)
+    picture_HWC[0:4, 9:12] = 255
+    quarter = Drawn(np.array([[[0, -1, 0], [1, 0, 0]]], np.float32), None)
+    turned_HWC = draws.apply(picture_HWC, quarter, 0)
+    assert turned_HWC[9:12, 0:4].min() > 250
+    assert turned_HWC[0:4, 9:12].max() < 5
+
+
+def test_what_is_off_draws_nothing_and_changes_nothing() -> None:
+    drawn = _drawn(2)
+    assert drawn == Drawn(None, None)
+    assert np.array_equal(draws.apply(_picture(), drawn, 1), _picture())
