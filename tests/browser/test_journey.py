@@ -61,6 +61,13 @@ def _bring_in_data(page: Page, archive: Path) -> None:
     page.get_by_label("Archive", exact=True).set_input_files(archive)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page).to_have_url(re.compile(r"/datasets/\d+$"))
+    confirm = page.get_by_role("button", name="Confirm and read the images")
+    expect(confirm).to_be_visible(timeout=60_000)
+    page.get_by_label("Group pattern").fill(r"synthetic_(\d+)")
+    expect(page.locator("#tried")).to_contain_text("groups in a sample")
+    picture(page, "dataset-review")
+    page.get_by_label("Group pattern").fill("")
+    confirm.click()
     expect(page.get_by_text("Class counts").or_(page.get_by_text("malignant").first).first).to_be_visible(
         timeout=60_000
     )

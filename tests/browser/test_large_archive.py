@@ -55,6 +55,7 @@ def test_sixty_thousand_files_come_in_through_the_page(page: Page, site: Site) -
     page.get_by_label("Archive", exact=True).set_input_files(ARCHIVE)
     with Memory(site) as memory:
         page.get_by_role("button", name="Upload", exact=True).click()
+        page.get_by_role("button", name="Confirm and read the images").click(timeout=240_000)
         expect(page.get_by_role("link", name="Train on this")).to_be_visible(timeout=240_000)
     expect(page.locator("main")).to_contain_text(re.compile(r"60\s000"))
     expect(page.locator("main img").first).to_be_visible()

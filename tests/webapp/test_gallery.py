@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from ml import scored
 from tests import factories
@@ -151,3 +152,23 @@ def test_a_filter_that_makes_no_sense_is_refused_to_clients(
     auth.login("viewer")
     assert client.get(f"/api/v1/datasets/1/images?{query}").status_code == 422
     assert client.get(f"/datasets/1/images?{query}").status_code == 200
+
+
+def test_chosen_images_are_left_out_of_the_next_version_by_researchers_alone(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        factories.make_dataset()
+        left_out = contents.row_of(db.session.get_one(Dataset, 1), 3).path
+    auth.login("viewer")
+    assert 'type="checkbox"' not in client.get("/datasets/1/images").text
+    auth.logout()
+    auth.login()
+    assert client.get("/datasets/1/images").text.count('name="number"') == 16
+    assert client.post("/datasets/1/exclude", data=auth.form(number=["9" * 5000])).status_code in (302, 422)
+    made = client.post("/datasets/1/exclude", data=auth.form(number=["3"]))
+    assert made.status_code == 302
+    with app.app_context():
+        newest = db.session.scalars(select(Dataset).order_by(Dataset.id.desc())).first()
+        assert newest is not None
+        assert newest.change["excluded"] == [left_out]

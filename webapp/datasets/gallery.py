@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, render_template, request
 
 from ml import images
 from ml.config import SPLITS
@@ -41,7 +41,6 @@ def index(dataset_id: int) -> str:
         splits=SPLITS,
         issues=[entry["kind"] for entry in dataset.report.get("issues", [])],
         total=sum(1 for _ in contents.rows_of(dataset, 0, **vars(chosen))),
-        can_exclude="datasets.exclude" in current_app.view_functions,
     )
 
 
@@ -60,7 +59,6 @@ def image_page(dataset_id: int, number: int) -> str:
         siblings=_kin(dataset, number, Filter(group=row.group)) if row.group else [],
         copies=_kin(dataset, number, Filter(cluster=row.cluster)) if row.cluster is not None else [],
         opinions=opinions.of_image(dataset, number, row),
-        can_remove_group="datasets.remove_group" in current_app.view_functions,
         **_neighbours(dataset, number, chosen),
     )
 
