@@ -64,7 +64,7 @@ def _bring_in_data(page: Page, archive: Path) -> None:
     confirm = page.get_by_role("button", name="Confirm and read the images")
     expect(confirm).to_be_visible(timeout=60_000)
     page.get_by_label("Group pattern").fill(r"synthetic_(\d+)")
-    expect(page.locator("#tried")).to_contain_text("groups in a sample")
+    expect(page.locator("#tried")).to_contain_text("60 groups in a sample")
     picture(page, "dataset-review")
     page.get_by_label("Group pattern").fill("")
     confirm.click()
