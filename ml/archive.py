@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import containers, grouping, images, masks, npz, patterns
+from ml import containers, dicom, grouping, images, masks, npz, patterns
 from ml.budget import Budget
 from ml.config import ArchiveLimits, Split
 from ml.containers import Entry
-from ml.errors import BadArchive
+from ml.errors import BadArchive, BadImage
 from ml.images import Header
 from ml.labels import MAX_MB, NAMES, Row, Table
-from ml.layout import Layout, LeftOut, image_path, printable
+from ml.layout import Layout, LeftOut, image_path, may_be_dicom, printable
 
 LeftOutReport = Callable[[str, str], None]  # path, reason
 
@@ -37,6 +38,8 @@ class Candidate:
 
     `fetch` takes its bytes out of the archive, before the next candidate is asked for; what it returns decodes them
     to pixels (H, W, 3), at any time and in any thread. `peek` reads no more than the header. All raise BadImage.
+
+    `patient` is the identity in a DICOM file: it keeps a patient's images together and is stored nowhere.
     """
 
     path: str
@@ -46,6 +49,7 @@ class Candidate:
     peek: Callable[[], Header]
     group: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    patient: str | None = None
 
     def load(self) -> NDArray[np.uint8]:
         """The pixels, at once."""
@@ -80,13 +84,14 @@ class Archive:
         for entry in _entries(self.kind, self.path, self.limits):
             tick()
             try:
-                yield self._candidate(entry, seen)
+                yield from self._candidates(entry, seen)
             except LeftOut as reason:
                 left_out(printable(entry.name)[:1_000], str(reason))
         for path in self.table.unused() if self.table else ():
             left_out(path[:1_000], f"Its row in {self.table.name} names no image of the archive.")  # type: ignore[union-attr]
 
-    def _candidate(self, entry: Entry, seen: set[str]) -> Candidate:
+    def _candidates(self, entry: Entry, seen: set[str]) -> Iterator[Candidate]:
+        """One candidate, or one for each frame. Raises LeftOut."""
         path = image_path(printable(entry.name))
         if entry.obstacle:
             raise LeftOut(entry.obstacle)
@@ -94,15 +99,44 @@ class Archive:
         if path in seen:
             raise LeftOut("It has the path of an earlier file.")
         seen.add(path)
-        return Candidate(
+        if may_be_dicom(path):
+            data = _content(entry)
+            if isinstance(data, bytes) and dicom.is_dicom(data):
+                yield from self._frames(path, row, data)
+                return
+            read: Callable[[], bytes] = partial(_given, data)
+        else:
+            read = entry.read
+        yield Candidate(
             path,
             row.label,
             row.split,
-            lambda: partial(images.decode, entry.read(), self.limits.max_image_megapixels),
-            lambda: images.header(entry.read()),
+            lambda: partial(images.decode, read(), self.limits.max_image_megapixels),
+            lambda: images.header(read()),
             row.group,
             row.metadata,
         )
+
+    def _frames(self, path: str, row: Row, data: bytes) -> Iterator[Candidate]:
+        """The frames of a DICOM file; a damaged one is a candidate that cannot be fetched."""
+        try:
+            file = dicom.read(data, self.limits.max_image_megapixels)
+        except BadImage as error:
+            fail = partial(_given, error)
+            yield Candidate(path, row.label, row.split, fail, fail, row.group, row.metadata)
+            return
+        header = Header("DICOM", file.width, file.height)
+        for index in range(min(file.frames, self.limits.max_frames)):
+            yield Candidate(
+                path if file.frames == 1 else f"{path}#{index + 1:04d}",
+                row.label,
+                row.split,
+                partial(partial, file.frame, index),
+                partial(_given, header),
+                row.group,
+                file.metadata | row.metadata,
+                file.patient,
+            )
 
     def _row(self, path: str) -> Row:
         """What table or folders say of the image. Raises LeftOut."""
@@ -157,6 +191,21 @@ def _table(entry: Entry) -> Table | None:
     if len(data) > MAX_MB * 2**20:
         raise BadArchive(f"{name} has more than {MAX_MB} MiB. Split the data set up.")
     return Table.read(data, name.removeprefix("./"))
+
+
+def _content(entry: Entry) -> bytes | BadImage:
+    """The bytes of the entry, or why they cannot be had."""
+    try:
+        return entry.read()
+    except BadImage as error:
+        return error
+
+
+def _given(value: Any) -> Any:
+    """What was found before; a fault is raised now."""
+    if isinstance(value, BadImage):
+        raise value
+    return value
 
 
 def _same(load: Callable[[], NDArray[np.uint8]]) -> Callable[[], NDArray[np.uint8]]:

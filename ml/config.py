@@ -28,6 +28,7 @@ class ArchiveLimits(Frozen):
     max_total_mb: int = Field(50_000, gt=0, description="Size of all files, unpacked")
     max_ratio: int = Field(200, gt=0, description="Unpacked size / archive size, once 100 MB are unpacked")
     max_image_megapixels: int = Field(100, gt=0, description="Width x height of one image / 1e6")
+    max_frames: int = Field(2_000, gt=0, description="Frames of one DICOM file that are read")
     max_classes: int = Field(1_000, gt=1, description="Class folders")
     min_images_per_class: int = Field(3, gt=0, description="Images that each class needs")
 

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ml import dicom
 from ml.config import Frozen
 from ml.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
 
+_ANY_SIZE = 1_000_000  # megapixels
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -66,6 +68,9 @@ class Header(NamedTuple):
 
 def header(data: bytes) -> Header:
     """Format and size without decoding a pixel. Raises BadImage."""
+    if dicom.is_dicom(data):
+        file = dicom.read(data, _ANY_SIZE)
+        return Header("DICOM", file.width, file.height)
     _silence_pillow()
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -86,6 +91,8 @@ def decode(data: bytes, max_megapixels: int = 100) -> NDArray[np.uint8]:
     """
     if not data:
         raise BadImage("The file is empty.")
+    if dicom.is_dicom(data):
+        return dicom.decode(data, max_megapixels)
     _silence_pillow()
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)

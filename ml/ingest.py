@@ -82,7 +82,7 @@ def _manifest(intake: Intake) -> Manifest:
     _check_classes(Counter(labels), intake)
     _check_groups(packed, options)
     classes = tuple(sorted(set(labels)))
-    groups, hashes = [image.group for image in packed], [image.sha256 for image in packed]
+    groups, hashes = _groups(packed), [image.sha256 for image in packed]
     clusters = similarity.clusters([image.fingerprint for image in packed], hashes)
     chosen = _split(packed, labels, splits.units(groups, clusters, [image.path for image in packed]), options)
     waiting = quality.quarantined(labels, clusters)
@@ -95,7 +95,7 @@ def _manifest(intake: Intake) -> Manifest:
             path=image.path,
             label=image.label,
             split=split,
-            group=image.group,
+            group=group,
             sha256=image.sha256,
             width=image.width,
             height=image.height,
@@ -105,11 +105,21 @@ def _manifest(intake: Intake) -> Manifest:
             metadata=image.metadata,
             issues=[*image.issues, *of_copies, *of_outliers],
         )
-        for image, split, cluster, is_waiting, of_copies, of_outliers in zip(
-            packed, chosen, clusters, waiting, copies, outliers, strict=True
+        for image, group, split, cluster, is_waiting, of_copies, of_outliers in zip(
+            packed, groups, chosen, clusters, waiting, copies, outliers, strict=True
         )
     )
     return trainable(Manifest(classes=classes, positive_class=_positive_class(classes, options), rows=rows))
+
+
+def _groups(packed: Sequence[Packed]) -> list[str | None]:
+    """The group of each image; a patient of DICOM files is named by a number, in the order of the smallest paths."""
+    first: dict[str, str] = {}
+    for image in packed:
+        if image.patient:
+            first[image.patient] = min(first.get(image.patient, image.path), image.path)
+    numbers = {patient: f"patient {n:03d}" for n, patient in enumerate(sorted(first, key=first.__getitem__), start=1)}
+    return [image.group or (numbers[image.patient] if image.patient else None) for image in packed]
 
 
 def _split(

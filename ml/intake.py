@@ -31,6 +31,7 @@ class Packed:
     label: str
     given_split: Split | None
     group: str | None
+    patient: str | None
     metadata: dict[str, str]
     sha256: str
     width: int
@@ -135,6 +136,7 @@ class Intake:
                 label,
                 candidate.split,
                 group,
+                candidate.patient,
                 candidate.metadata,
                 seen.sha256,
                 seen.width,

@@ -122,6 +122,12 @@ def image_path(name: str) -> str:
     return "/".join(parts)
 
 
+def may_be_dicom(path: str) -> bool:
+    """Whether the name is one that DICOM files have: their suffix, or none."""
+    name = path.rpartition("/")[2].lower()
+    return "." not in name or name.endswith((".dcm", ".dicom"))
+
+
 def _has_image_name(name: str) -> bool:
     """A name without suffix may be an image; its content decides."""
     _, dot, suffix = name.rpartition(".")

@@ -127,6 +127,7 @@ class _Found:
     widths: list[int] = field(default_factory=list)
     heights: list[int] = field(default_factory=list)
     groups: list[tuple[str, str | None]] = field(default_factory=list)
+    patients: dict[str, str] = field(default_factory=dict)
     left_out: list[Refused] = field(default_factory=list)
 
     def leave_out(self, path: str, reason: str) -> None:
@@ -146,7 +147,9 @@ class _Found:
         self.formats[header.format] += 1
         self.widths.append(header.width)
         self.heights.append(header.height)
-        self.groups.append((candidate.path, candidate.group))
+        number = f"patient {len(self.patients) + 1:03d}"
+        patient = self.patients.setdefault(candidate.patient, number) if candidate.patient else None
+        self.groups.append((candidate.path, candidate.group or patient))
 
     def given_groups(self) -> list[GroupExample]:
         return [GroupExample(path=path, group=group) for path, group in self.groups]
