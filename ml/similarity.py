@@ -16,12 +16,14 @@ from PIL import Image
 
 SIDE = 32
 MIN_CONTRAST = 4.0  # standard deviation in grey levels: below it all pictures look alike
-_SIGNATURE = (6, 0.75)  # frequencies a side, cosine
+_SIGNATURE = (6, 0.65)  # frequencies a side, cosine
+_MANY = (20_000, 0.75)  # images from which on the cosine must be higher: the closest pairs are enough work
 _OVERLAY = (10, 0.8)  # frequencies a side, correlation in the best flip
 _ALWAYS = 50_000  # pairs that are looked at however few the images are
 _HOPEFUL = ((4, 1, 0.88), (2, 2, 0.9))  # in a resolution reduced by 4, then by 2: blurs, correlation once registered
 _SAME = 0.97  # correlation of the blurred pictures after registration
-_SAME_DETAIL = 0.75  # correlation of what a blur takes away
+_DETAIL = 4  # blurs that take the large structure away; what one blur takes away a smaller copy may not have
+_SAME_DETAIL = 0.9  # correlation of the structure in between
 _LARGEST_CHANGE = 0.25  # of scale and of place, in half sides
 _NARROWEST, _WIDEST = (0.6, -0.4, 0.6, -0.4), (1.4, 0.4, 1.4, 0.4)  # scale and shift of y, of x, on the way
 _BLURS = (8, 3, 1)
@@ -118,7 +120,7 @@ def _candidates(spectra_NFF: Floats) -> NDArray[np.int64]:
     """Pairs (M, 2), left < right, whose signatures point the same way; in a large set only the closest, about one
     for each image, so that the work grows with the images and not with their square.
     """
-    size, limit = _SIGNATURE
+    size, limit = _SIGNATURE[0], (_MANY if len(spectra_NFF) > _MANY[0] else _SIGNATURE)[1]
     signatures_NF = np.sqrt(np.abs(spectra_NFF[:, :size, :size])).reshape(len(spectra_NFF), -1)[:, 1:]
     signatures_NF -= signatures_NF.mean(axis=0)
     signatures_NF /= np.maximum(signatures_NF.std(axis=0), 1e-6)
@@ -179,7 +181,8 @@ def _is_part(whole_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
     is_small = (np.abs(place_P4 - np.array([1, 0, 1, 0])) < _LARGEST_CHANGE).all(axis=1)
     large_seen, large_part = _blurred(seen_PSS), _blurred(part_PSS)
     is_alike = _correlation(large_seen, large_part) > _SAME
-    is_alike_in_detail = _correlation(seen_PSS - large_seen, part_PSS - large_part) > _SAME_DETAIL
+    detail_seen, detail_part = (picture - _blurred(picture, _DETAIL) for picture in (large_seen, large_part))
+    is_alike_in_detail = _correlation(detail_seen, detail_part) > _SAME_DETAIL
     result: NDArray[np.bool_] = is_small & is_alike & is_alike_in_detail
     return result
 
