@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from jobs.recovery import KINDS, release_lost
 from webapp import create_app, objects, queue
 from webapp.models import db, now
+from webapp.resumable import service as resumable
 
 log = logging.getLogger(__name__)
 ROUND_INTERVAL_S = 5.0
@@ -48,7 +49,8 @@ def ring_waiting() -> None:
 
 
 def sweep() -> None:
-    """Removes objects that no row names, and what interrupted writers left."""
+    """Removes uploads that nobody went on with, objects that no row names, and what interrupted writers left."""
+    resumable.remove_expired()
     store, used = current_app.extensions["store"], objects.in_use()
     for address, age_s in store.addresses():
         if age_s > GARBAGE_AGE_S and address not in used:

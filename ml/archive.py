@@ -84,13 +84,15 @@ class Archive:
         for entry in _entries(self.kind, self.path, self.limits):
             tick()
             try:
-                yield from self._candidates(entry, seen)
+                yield from self._candidates(entry, seen, left_out)
             except LeftOut as reason:
                 left_out(printable(entry.name)[:1_000], str(reason))
+        for column in self.table.dropped if self.table else ():
+            left_out(f"{self.table.name}: {column}", "The column names people; it is not kept.")  # type: ignore[union-attr]
         for path in self.table.unused() if self.table else ():
             left_out(path[:1_000], f"Its row in {self.table.name} names no image of the archive.")  # type: ignore[union-attr]
 
-    def _candidates(self, entry: Entry, seen: set[str]) -> Iterator[Candidate]:
+    def _candidates(self, entry: Entry, seen: set[str], left_out: LeftOutReport) -> Iterator[Candidate]:
         """One candidate, or one for each frame. Raises LeftOut."""
         path = image_path(printable(entry.name))
         if entry.obstacle:
@@ -102,7 +104,7 @@ class Archive:
         if may_be_dicom(path):
             data = _content(entry)
             if isinstance(data, bytes) and dicom.is_dicom(data):
-                yield from self._frames(path, row, data)
+                yield from self._frames(path, row, data, left_out)
                 return
             read: Callable[[], bytes] = partial(_given, data)
         else:
@@ -117,7 +119,7 @@ class Archive:
             row.metadata,
         )
 
-    def _frames(self, path: str, row: Row, data: bytes) -> Iterator[Candidate]:
+    def _frames(self, path: str, row: Row, data: bytes, left_out: LeftOutReport) -> Iterator[Candidate]:
         """The frames of a DICOM file; a damaged one is a candidate that cannot be fetched."""
         try:
             file = dicom.read(data, self.limits.max_image_megapixels)
@@ -126,6 +128,8 @@ class Archive:
             yield Candidate(path, row.label, row.split, fail, fail, row.group, row.metadata)
             return
         header = Header("DICOM", file.width, file.height)
+        if file.frames > self.limits.max_frames:
+            left_out(path, f"It has {file.frames} frames; the first {self.limits.max_frames} are read.")
         for index in range(min(file.frames, self.limits.max_frames)):
             yield Candidate(
                 path if file.frames == 1 else f"{path}#{index + 1:04d}",
@@ -187,7 +191,10 @@ def _table(entry: Entry) -> Table | None:
     name = printable(entry.name).replace("\\", "/")
     if name.rpartition("/")[2].lower() not in NAMES or entry.obstacle or "__MACOSX" in name:
         return None
-    data = entry.read()
+    try:
+        data = entry.read()
+    except BadImage as error:
+        raise BadArchive(f"{name} cannot be read. {error} Pack the archive again.") from error
     if len(data) > MAX_MB * 2**20:
         raise BadArchive(f"{name} has more than {MAX_MB} MiB. Split the data set up.")
     return Table.read(data, name.removeprefix("./"))

@@ -85,7 +85,7 @@ class Intake:
     def take(self, candidate: Candidate) -> None:
         """Packs the image, now or soon, or remembers why not."""
         pattern = self.options.exclude_pattern
-        if pattern and patterns.search(pattern, candidate.path, "exclude pattern"):
+        if pattern and patterns.search(pattern, candidate.path.partition("#")[0], "exclude pattern"):
             self.leave_out(candidate.path, "It matches the exclude pattern.")
             return
         self.classes.add(candidate.label)

@@ -111,7 +111,7 @@ class _Places:
                 f"{name} has no column '{missing}'. Its columns are: {found}. Rename one and upload again."
             )
         others = {printable(header[i])[:60]: i for i in range(len(header)) if i not in (path, label, split, group)}
-        personal = [column for column in others if any(word in column.lower() for word in _PERSONAL)]
+        personal = [column for column in others if _is_personal(column.lower())]
         kept = {column: i for column, i in others.items() if column and column not in personal}
         return cls(path, label, split, group, kept, personal)
 
@@ -133,6 +133,11 @@ class _Places:
         return path, Row(label, SPLIT_NAMES.get(split.lower()), cell(self.group)[:MAX_CELL] or None, metadata)
 
 
+def _is_personal(column: str) -> bool:
+    """Whether the column names people: also one that could have been the group, beside the one that is."""
+    return column in _GROUP or any(word in column for word in _PERSONAL)
+
+
 def _csv(data: bytes, name: str) -> Iterator[Sequence[Any]]:
     try:
         text = data.decode("utf-8-sig")
@@ -151,13 +156,34 @@ def _parquet(data: bytes, name: str) -> Iterator[Sequence[Any]]:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+        schema = pq.read_schema(pa.BufferReader(data))
+        texts = [
+            field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        ]
+        # As dictionaries, so that one long text in many rows is held once.
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
         groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
         size = sum(group.total_byte_size for group in groups)
         if size > MAX_MB * 2**20 or file.metadata.num_rows > MAX_ROWS or file.metadata.num_columns > MAX_COLUMNS:
             raise BadArchive(f"{name} is too large: at most {MAX_ROWS} rows, {MAX_COLUMNS} columns, {MAX_MB} MiB.")
         yield file.schema_arrow.names
-        for batch in file.iter_batches(batch_size=1_000):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        for batch in file.iter_batches(batch_size=100):
+            yield from zip(*(_cells(column) for column in batch.columns), strict=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadArchive(f"{name} is no Parquet table or is damaged. Save it again and upload again.") from error
+
+
+def _cells(column: Any) -> list[Any]:
+    """The values of a column of a batch, texts cut to what a cell may have. Raises ValueError for nested columns."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_nested(column.type):
+        raise ValueError("a nested column")
+    if pa.types.is_dictionary(column.type):
+        longest = 10 * MAX_CELL
+        short = pc.utf8_slice_codeunits(column.dictionary.cast(pa.string()), 0, longest)
+        return pa.DictionaryArray.from_arrays(column.indices, short).to_pylist()
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        raise ValueError("a column of bytes")
+    return column.to_pylist()

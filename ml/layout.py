@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = frozenset(
         ".dcm",
         ".dicom",
         ".gif",
+        ".ima",
         ".jfif",
         ".jpe",
         ".jpeg",
@@ -124,14 +125,14 @@ def image_path(name: str) -> str:
 
 def may_be_dicom(path: str) -> bool:
     """Whether the name is one that DICOM files have: their suffix, or none."""
-    name = path.rpartition("/")[2].lower()
-    return "." not in name or name.endswith((".dcm", ".dicom"))
+    _, dot, suffix = path.rpartition("/")[2].lower().rpartition(".")
+    return not dot or suffix in ("dcm", "dicom", "ima") or suffix.isdecimal()
 
 
 def _has_image_name(name: str) -> bool:
-    """A name without suffix may be an image; its content decides."""
+    """A name without suffix, or that ends in a number as a DICOM identifier does, may be an image; its content decides."""
     _, dot, suffix = name.rpartition(".")
-    return not dot or f".{suffix.lower()}" in IMAGE_SUFFIXES
+    return not dot or f".{suffix.lower()}" in IMAGE_SUFFIXES or may_be_dicom(name)
 
 
 def _common_root(folders: Collection[tuple[str, ...]]) -> str | None:

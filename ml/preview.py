@@ -134,7 +134,9 @@ class _Found:
         self.left_out.append(Refused(path=path, reason=reason))
 
     def take(self, candidate: Candidate) -> None:
-        if self.exclude_pattern and patterns.search(self.exclude_pattern, candidate.path, "exclude pattern"):
+        if self.exclude_pattern and patterns.search(
+            self.exclude_pattern, candidate.path.partition("#")[0], "exclude pattern"
+        ):
             self.leave_out(candidate.path, "It matches the exclude pattern.")
             return
         try:

@@ -51,6 +51,7 @@ def _register(app: Flask) -> None:
     from webapp.predictions import active
     from webapp.predictions import views as predictions
     from webapp.registry import views as registry
+    from webapp.resumable import views as resumable
 
     for part in (
         assets,
@@ -66,6 +67,7 @@ def _register(app: Flask) -> None:
         experiments,
         predictions,
         registry,
+        resumable,
     ):
         app.register_blueprint(part.bp)
     pages.init_app(app)

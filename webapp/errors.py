@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, json, render_template, request
@@ -17,8 +18,9 @@ from webapp.models import db
 from webapp.storage import DamagedObject, MissingObject
 
 log = logging.getLogger(__name__)
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}  # some protocols have more: 460 of tus
 DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
-CLIENT_PATHS = ("/api/", "/predict", "/health", "/metrics")
+CLIENT_PATHS = ("/api/", "/uploads", "/predict", "/health", "/metrics")
 
 
 class AppError(Exception):
@@ -119,9 +121,7 @@ def respond(
 
 
 def _title(status: int) -> str:
-    from http import HTTPStatus
-
-    return HTTPStatus(status).phrase
+    return _PHRASES.get(status, "Refused")
 
 
 def _app_error(error: AppError) -> Response:

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     weights_dir: Path | None = Field(None, description="Folder of pretrained weight files")
     datasets_dir: Path | None = Field(None, description="Folder of published data set files, used before the network")
     max_upload_mb: int = Field(4096, ge=1, description="Largest archive that may be uploaded")
+    upload_quota_mb: int = Field(16384, ge=1, description="Unfinished uploads of one person, all together")
+    upload_hours: float = Field(48, gt=0, description="Time until an upload that nobody goes on with is removed")
     max_predict_mb: int = Field(100, ge=1, description="Largest request to `/predict`")
     max_image_mb: int = Field(30, ge=1, description="Largest image that `/predict` takes")
     max_images_per_request: int = Field(32, ge=1, le=1024, description="Images in one `/predict` request")

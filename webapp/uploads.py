@@ -9,6 +9,7 @@ from flask import Flask, Request, current_app, request
 IN_MEMORY_BYTES = 1 << 20
 USUAL_BYTES = 1 << 20  # the largest request to an address that is in neither of these lists
 ARCHIVES = frozenset({"datasets.create", "api.create_dataset"})
+PIECES = frozenset({"resumable.create", "resumable.append"})
 IMAGES = frozenset({"predictions.answer", "api.predict", "api.predict_short"})
 
 
@@ -51,5 +52,5 @@ def _allow_more() -> None:
     settings = current_app.extensions["settings"]
     if request.endpoint in IMAGES:
         request.max_content_length = settings.max_predict_mb * 2**20
-    elif request.endpoint in ARCHIVES and request.mimetype == "multipart/form-data":
+    elif request.endpoint in PIECES or (request.endpoint in ARCHIVES and request.mimetype == "multipart/form-data"):
         request.max_content_length = settings.max_upload_mb * 2**20

@@ -61,6 +61,22 @@ def test_columns_that_name_people_are_dropped_and_named() -> None:
     assert (table.columns, table.dropped) == (("View",), ("Patient name",))
 
 
+def test_a_second_name_of_the_patient_is_no_metadata() -> None:
+    table = Table.read(b"path,label,group,patient_id,case\nx.png,a,g1,MRN123,C9\n", "labels.csv")
+    assert (table.rows["x.png"].group, table.rows["x.png"].metadata) == ("g1", {})
+    assert table.dropped == ("patient_id", "case")
+
+
+def test_a_long_text_in_many_rows_is_held_once_and_cut() -> None:
+    rows = 2_000
+    note = pa.array(["x" * 1_000_000] * rows).dictionary_encode()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"path": [f"{n}.png" for n in range(rows)], "label": ["a"] * rows, "note": note}), buffer)
+    assert len(buffer.getvalue()) < 1_100_000
+    table = Table.read(buffer.getvalue(), "labels.parquet")
+    assert {len(row.metadata["note"]) for row in table.rows.values()} == {200}
+
+
 def test_cells_are_data_whatever_a_spreadsheet_would_do_with_them() -> None:
     table = Table.read(b"path,label,note\nx.png,a,=HYPERLINK(1)\n", "labels.csv")
     assert table.rows["x.png"].metadata == {"note": "=HYPERLINK(1)"}

@@ -31,10 +31,13 @@ class NewExperiment(Frozen):
     config: TrainConfig = Field(default_factory=TrainConfig)
 
 
-class NewDatasetFromSource(Frozen):
-    source: str
+class NewDataset(Frozen):
+    """A data set of a finished resumable upload, or a well-known one."""
+
+    source: str = ""
+    upload: str = Field("", max_length=43)
     name: str = ""
-    options: IngestOptions = Field(default_factory=IngestOptions)
+    options: DatasetOptions = Field(default_factory=DatasetOptions)
 
 
 class NewEvaluation(Frozen):

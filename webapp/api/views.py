@@ -37,10 +37,9 @@ def predict() -> Json:
 @bp.post(f"{V1}/datasets")
 @allow("researcher")
 def create_dataset() -> Accepted:
-    """An archive as multipart, or a well-known set by its name as JSON."""
+    """An archive as multipart; a finished upload or a well-known set as JSON."""
     if request.is_json:
-        wanted = bodies.body(schemas.NewDatasetFromSource)
-        row = datasets.create_from_source(wanted.source, wanted.name, wanted.options, actor().user)
+        row = _create_from_json()
     else:
         part, options = bodies.archive(), bodies.dataset_options()
         plain = IngestOptions.model_validate(options.model_dump(exclude={"review"}))
@@ -52,6 +51,14 @@ def create_dataset() -> Accepted:
             needs_review=options.review,
         )
     return schemas.dataset(row), 202
+
+
+def _create_from_json() -> Dataset:
+    wanted = bodies.body(schemas.NewDataset)
+    options = IngestOptions.model_validate(wanted.options.model_dump(exclude={"review"}))
+    if wanted.upload:
+        return datasets.create_from_upload(wanted.upload, wanted.name, options, actor().user, wanted.options.review)
+    return datasets.create_from_source(wanted.source, wanted.name, options, actor().user)
 
 
 @bp.get(f"{V1}/datasets")

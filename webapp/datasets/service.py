@@ -1,5 +1,6 @@
 """Data sets: bringing them in, reading them, forgetting them."""
 
+from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from flask import current_app
@@ -10,6 +11,7 @@ from ml.sources import SOURCES
 from webapp import audit, objects, queue
 from webapp.errors import Conflict, Invalid, NotFound, UnsupportedMedia
 from webapp.models import Dataset, Evaluation, Experiment, User, db, find, move
+from webapp.resumable import service as resumable
 from webapp.storage import Store
 
 MAGIC = {b"PK\x03\x04": 0, b"PK\x05\x06": 0, b"\x1f\x8b": 0, b"\xfd7zXZ\x00": 0, b"BZh": 0, b"ustar": 257}
@@ -30,6 +32,21 @@ def create_from_archive(
     name = clean_name(name)
     _refuse_other_formats(stream)
     dataset = Dataset(name=name, archive_part_sha256s=[store().keep(stream)], needs_review=needs_review)
+    return _begin(dataset, options, user)
+
+
+def create_from_upload(
+    upload_id: str, name: str, options: IngestOptions, user: User, needs_review: bool = False
+) -> Dataset:
+    """The same from a finished resumable upload, whose pieces the data set takes over. Raises NotFound, Conflict."""
+    upload = resumable.get(upload_id, user)
+    if not upload.is_complete:
+        raise Conflict(f"The upload has {upload.received} of {upload.length} bytes. Send the rest first.")
+    name = clean_name(name or PurePath(upload.filename).name.partition(".")[0] or "Upload")
+    with store().open(upload.part_sha256s[0]) as first:
+        _refuse_other_formats(first)
+    dataset = Dataset(name=name, archive_part_sha256s=upload.part_sha256s, needs_review=needs_review)
+    db.session.delete(upload)
     return _begin(dataset, options, user)
 
 

@@ -62,6 +62,8 @@ def _create(options: IngestOptions) -> Dataset:
     name, user = request.form.get("name", ""), actor().user
     if request.form.get("source"):
         return service.create_from_source(request.form["source"], name, options, user)
+    if request.form.get("upload"):
+        return service.create_from_upload(request.form["upload"], name, options, user, needs_review=True)
     archive = request.files.get("archive")
     if archive is None or not archive.filename:
         raise Invalid("There is no file. Choose an archive or a published data set.", {"archive": "choose a file"})
