@@ -130,7 +130,7 @@ def may_be_dicom(path: str) -> bool:
 
 
 def _has_image_name(name: str) -> bool:
-    """A name without suffix, or that ends in a number as a DICOM identifier does, may be an image; its content decides."""
+    """A name without suffix, or one that ends in a number as DICOM's may, can be an image; its content decides."""
     _, dot, suffix = name.rpartition(".")
     return not dot or f".{suffix.lower()}" in IMAGE_SUFFIXES or may_be_dicom(name)
 

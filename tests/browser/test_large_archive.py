@@ -60,3 +60,29 @@ def test_sixty_thousand_files_come_in_through_the_page(page: Page, site: Site) -
     expect(page.locator("main")).to_contain_text(re.compile(r"60\s000"))
     expect(page.locator("main img").first).to_be_visible()
     assert memory.peaks["jobs.worker"] < LIMIT_MIB
+
+
+def test_an_upload_is_paused_and_goes_on_after_a_reload(page: Page) -> None:
+    page.goto("/login")
+    page.get_by_label("E-mail address").fill("admin@example.org")
+    page.get_by_label("Password", exact=True).fill("a long password")
+    page.get_by_role("button", name="Log in").click()
+    page.goto("/datasets/new")
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 4e6}
+    network.send("Network.emulateNetworkConditions", slow)
+    page.get_by_label("Archive", exact=True).set_input_files(ARCHIVE)
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.locator("[data-upload-text]")).to_contain_text(re.compile(r"^(9\.|1\d) ?.* of 18 MiB"), timeout=60_000)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("[data-upload-text]")).to_contain_text("Paused")
+    page.reload()
+    network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
+    page.get_by_label("Archive", exact=True).set_input_files(ARCHIVE)
+    expect(page.locator("[data-upload-text]")).to_contain_text(
+        re.compile(r"^(4[0-9]|5[0-9]|8[0-9]|9[0-9])% of .* is here already")
+    )
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.get_by_role("button", name="Confirm and read the images")).to_be_visible(timeout=120_000)
+    assert page.evaluate("localStorage.length") <= 1  # the theme, and no upload
