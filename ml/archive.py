@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import containers, dicom, grouping, images, masks, npz, patterns
+from ml import cifar, containers, dicom, grouping, images, masks, npz, patterns
 from ml.budget import Budget
 from ml.config import ArchiveLimits, Split
 from ml.containers import Entry
@@ -73,12 +73,16 @@ class Archive:
     label_rule: str
     group_pattern: str | None
     exclude_pattern: str | None
+    names: cifar.Names | None = None
 
     def candidates(self, left_out: LeftOutReport, tick: Callable[[], None] = lambda: None) -> Iterator[Candidate]:
         """The images; `left_out` hears of every other file, `tick` of all. Raises BadArchive, also on the way."""
         if self.kind == "npz":
             for found in npz.images_of(self.path, self.limits):
                 yield Candidate(found.path, found.label, found.split, partial(_same, found.load), found.peek)
+            return
+        if self.names is not None:
+            yield from self._batches(self.names, left_out, tick)
             return
         seen: set[str] = set()
         for entry in _entries(self.kind, self.path, self.limits):
@@ -91,6 +95,19 @@ class Archive:
             left_out(f"{self.table.name}: {column}", "The column names people; it is not kept.")  # type: ignore[union-attr]
         for path in self.table.unused() if self.table else ():
             left_out(path[:1_000], f"Its row in {self.table.name} names no image of the archive.")  # type: ignore[union-attr]
+
+    def _batches(self, names: cifar.Names, left_out: LeftOutReport, tick: Callable[[], None]) -> Iterator[Candidate]:
+        """The images of CIFAR's batches."""
+        for entry in _entries(self.kind, self.path, self.limits):
+            tick()
+            path = printable(entry.name).removeprefix("./")
+            if entry.obstacle or not cifar.is_part(path) or cifar.is_names(path):
+                left_out(path[:1_000], entry.obstacle or "It is no batch of images.")
+                continue
+            for image in cifar.images_of(entry.read(), path, names):
+                metadata = {"superclass": image.coarse} if image.coarse else {}
+                fetch, peek = partial(_given, image.load), partial(_given, Header("array", 32, 32))
+                yield Candidate(image.path, image.label, image.split, fetch, peek, None, metadata)
 
     def _candidates(self, entry: Entry, seen: set[str], left_out: LeftOutReport) -> Iterator[Candidate]:
         """One candidate, or one for each frame. Raises LeftOut."""
@@ -161,14 +178,20 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
         return Archive(path, kind, limits, (), Layout.of(()), None, rule, None, None)
     paths: list[str] = []
     table: Table | None = None
+    names: cifar.Names | None = None
     for entry in _entries(kind, path, limits):
         tick()
         table = table or _table(entry)
+        if entry.obstacle is None and cifar.is_names(printable(entry.name).removeprefix("./")):
+            names = cifar.Names.read(entry.read())
         try:
             if entry.obstacle is None:
                 paths.append(image_path(printable(entry.name)))
         except LeftOut:
             continue
+    if names is not None:
+        rule = "The class is the label in the batches of CIFAR"
+        return Archive(path, kind, limits, (), Layout.of(()), None, rule, None, None, names)
     excluded = masks.propose(paths)
     kept = [path for path in paths if not (excluded and patterns.search(excluded, path, "exclude pattern"))]
     layout = Layout.of(kept)
