@@ -20,7 +20,7 @@ SIZE_OUTLIER = 2.0  # powers of two between the image's area and the median: fou
 OUTLIER = 5.0  # robust standard deviations
 IMBALANCE = 10
 MAX_EXAMPLES = 20
-_MARKS_FROM_PX = 96  # in a smaller image no letter can be told from tissue
+_DRAWN_FROM_PX = 96  # in a smaller image no letter or frame can be told from tissue
 
 # kind: (severity, message)
 OF_IMAGES: dict[str, tuple[Severity, str]] = {
@@ -91,9 +91,10 @@ def of_image(image_HWC: NDArray[np.uint8], fingerprint: Fingerprint) -> list[str
         issues = ["constant_image"]
     elif np.bincount(fingerprint).max() > NEAR_EMPTY * fingerprint.size:
         issues = ["near_empty_image"]
+    elif min(image_HWC.shape[:2]) >= _DRAWN_FROM_PX:
+        issues = ["border"] * _has_frame(image_HWC) + ["burnt_in_marks"] * _has_marks(image_HWC)
     else:
-        has_frame, has_marks = _has_frame(image_HWC), _has_marks(image_HWC)
-        issues = ["border"] * has_frame + ["burnt_in_marks"] * has_marks
+        issues = []
     return issues + ["tiny_image"] * (min(image_HWC.shape[:2]) < TINY_PX)
 
 
@@ -111,8 +112,6 @@ def _has_frame(image_HWC: NDArray[np.uint8]) -> bool:
 def _has_marks(image_HWC: NDArray[np.uint8]) -> bool:
     """Whether a few pixels near the edge are saturated where most of the rest there is dark: letters, rulers."""
     height, width = image_HWC.shape[:2]
-    if min(height, width) < _MARKS_FROM_PX:
-        return False
     depth_y, depth_x = height * 15 // 100, width * 15 // 100
     bands = (image_HWC[:depth_y], image_HWC[-depth_y:], image_HWC[:, :depth_x], image_HWC[:, -depth_x:])
     for band_HWC in bands:

@@ -19,7 +19,7 @@ MIN_CONTRAST = 4.0  # standard deviation in grey levels: below it all pictures l
 _SIGNATURE = (6, 0.65)  # frequencies a side, cosine
 _MANY = (20_000, 0.75)  # images from which on the cosine must be higher: the closest pairs are enough work
 _OVERLAY = (10, 0.8)  # frequencies a side, correlation in the best flip
-_ALWAYS = 50_000  # pairs that are looked at however few the images are
+_ALWAYS = 30_000  # pairs that are looked at however few the images are
 _HOPEFUL = ((4, 1, 0.88), (2, 2, 0.9))  # in a resolution reduced by 4, then by 2: blurs, correlation once registered
 _SAME = 0.97  # correlation of the blurred pictures after registration
 _DETAIL = 4  # blurs that take the large structure away; what one blur takes away a smaller copy may not have
@@ -118,7 +118,7 @@ def _spectra(prints_BP: NDArray[np.uint8]) -> Floats:
 
 def _candidates(spectra_NFF: Floats) -> NDArray[np.int64]:
     """Pairs (M, 2), left < right, whose signatures point the same way; in a large set only the closest, about one
-    for each image, so that the work grows with the images and not with their square.
+    for two images, so that the work grows with the images and not with their square.
     """
     size, limit = _SIGNATURE[0], (_MANY if len(spectra_NFF) > _MANY[0] else _SIGNATURE)[1]
     signatures_NF = np.sqrt(np.abs(spectra_NFF[:, :size, :size])).reshape(len(spectra_NFF), -1)[:, 1:]
@@ -137,7 +137,7 @@ def _candidates(spectra_NFF: Floats) -> NDArray[np.int64]:
             pairs.append(np.stack([left + start, right + other], axis=1))
             nearness.append(near_BB.reshape(-1)[chosen])
     every = np.concatenate(nearness)
-    return np.concatenate(pairs)[_closest(every, np.arange(len(every)), max(_ALWAYS, len(signatures_NF)))]
+    return np.concatenate(pairs)[_closest(every, np.arange(len(every)), max(_ALWAYS, len(signatures_NF) // 2))]
 
 
 def _closest(nearness: Floats, chosen: NDArray[np.int64], most: int) -> NDArray[np.int64]:
