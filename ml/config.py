@@ -64,14 +64,14 @@ class IngestOptions(Frozen):
         max_length=500,
         title="Group pattern",
         description="Regular expression on the path; its first group names the patient, who stays in one split. "
-        "None: as the names of the files suggest; empty: none",
+        "Left out: as the names of the files suggest",
     )
     exclude_pattern: str | None = Field(
         None,
         max_length=500,
         title="Exclude pattern",
         description="Regular expression on the path; matching files are left out and listed. "
-        "None: masks and annotations beside images; empty: none",
+        "Left out: masks and annotations beside images",
     )
     classes: dict[str, str] = Field(
         default_factory=dict,

@@ -60,7 +60,8 @@ def test_views_and_models_change_no_state() -> None:
 def test_nothing_that_is_read_can_run_code() -> None:
     calls = r"\b(pickle|marshal|shelve|dill|joblib)\.(load|Unpickler|open)|(?<![\w.])(eval|exec)\("
     options = r"allow_pickle\s*=\s*True|weights_only\s*=\s*False"
-    assert not occurrences(f"{calls}|{options}", "ml", "webapp", "jobs")
+    # The one exception knows inert stand-ins and nothing else: tests/ml/test_cifar.py shows that nothing runs.
+    assert set(occurrences(f"{calls}|{options}", "ml", "webapp", "jobs")) == {"ml/cifar.py"}
     for path, text in sources("ml", "webapp", "jobs"):
         for call in re.findall(r"\btorch\.load\([^)]*\)", text):
             assert "weights_only=True" in call, path
