@@ -1,17 +1,21 @@
 """DICOM files: frames as pixels, and the few acquisition fields that are kept. Nothing that names a person leaves here.
 
-The windowing is the same for training and serving: modality rescale, then the file's first window (PS3.3, C.11.2.1.2);
-without a window the whole range of values that the file can hold. MONOCHROME1 is inverted.
+The windowing is the same for training and serving: modality rescale, then the file's lookup table (VOI LUT) or its
+first window (PS3.3, C.11.2.1); without either the whole range of values that the file can hold. MONOCHROME1 is
+inverted.
 """
 
 import io
 import logging
+import re
+import struct
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ml.errors import BadImage
 
@@ -34,7 +38,11 @@ KEPT = (
     "PhotometricInterpretation",
 )
 MAX_TEXT = 100
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_RLE = "1.2.840.10008.1.2.5"
+_J2K_START = b"\xff\x4f\xff\x51"
+_J2K_SIZE = struct.Struct(">HH8IH")  # ISO 15444-1, A.5.1: width and height with offsets, tiles, components
+_QUIET = r"(pydicom|PIL)\."
 _FROM_OUTSIDE = (
     ArithmeticError,
     AssertionError,
@@ -46,11 +54,10 @@ _FROM_OUTSIDE = (
     OSError,
     RecursionError,
     RuntimeError,
+    struct.error,
     TypeError,
     ValueError,
 )
-
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values of the file
 
 
 def is_dicom(start: bytes) -> bool:
@@ -75,6 +82,7 @@ class Dicom:
         from pydicom.pixels import iter_pixels
 
         try:
+            _check_stream(self, index)
             pixels = next(iter_pixels(io.BytesIO(self._data), indices=[index], raw=False))
             return _as_rgb(pixels, self._dataset)
         except StopIteration as error:
@@ -88,17 +96,21 @@ def read(data: bytes, max_megapixels: int) -> Dicom:
     import pydicom
 
     _silence()
+    if _DEFLATED in data:  # anywhere: pydicom unpacks all of it before anything can be judged
+        raise BadImage("The DICOM file has no pixels that can be read. Save it uncompressed or as JPEG 2000.")
     try:
-        dataset = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=_is_deflated(data))
+        dataset = pydicom.dcmread(io.BytesIO(data))
         width, height = int(dataset.Columns), int(dataset.Rows)
         frames = int(dataset.get("NumberOfFrames") or 1)
         patient = str(dataset.get("PatientID") or "").strip() or None
         kept = {name: _text(dataset.get(name)) for name in KEPT}
     except _FROM_OUTSIDE as error:
         raise BadImage("The DICOM file is damaged or has no image.") from error
-    if _is_deflated(data) or "PixelData" not in dataset:
+    if "PixelData" not in dataset:
         raise BadImage("The DICOM file has no pixels that can be read. Save it uncompressed or as JPEG 2000.")
-    if width * height > max_megapixels * 1e6 or min(width, height, frames) < 1:
+    if min(width, height, frames) < 1:
+        raise BadImage("The DICOM file is damaged. It claims to have no pixels.")
+    if width * height > max_megapixels * 1e6:
         size, limit = f"{width} x {height}", f"{max_megapixels} megapixels"
         raise BadImage(f"The image has too many pixels. It is {size}; at most {limit} are accepted.")
     if frames > max(1, len(data)):  # a frame takes a byte at the very least
@@ -114,9 +126,30 @@ def decode(data: bytes, max_megapixels: int) -> NDArray[np.uint8]:
     return file.frame(0)
 
 
-def _is_deflated(data: bytes) -> bool:
-    """Deflated files unpack to any size before they can be judged."""
-    return _DEFLATED.encode() in data[:1024]
+def _check_stream(file: Dicom, index: int) -> None:
+    """Raises BadImage where a compressed frame has another size than the header was judged by."""
+    from pydicom.encaps import get_frame
+
+    dataset = file._dataset
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == _RLE:
+        return
+    offsets = None
+    if "ExtendedOffsetTable" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    stream = get_frame(dataset.PixelData, index, number_of_frames=file.frames, extended_offsets=offsets)
+    claimed = (file.width, file.height, int(dataset.SamplesPerPixel))
+    if any(size != claimed for size in _sizes(stream)):
+        raise BadImage("The DICOM file is damaged. A compressed frame has another size than its header says.")
+
+
+def _sizes(stream: bytes) -> list[tuple[int, int, int]]:
+    """Every width, height and number of channels that a JPEG or JPEG 2000 stream states."""
+    if not stream.startswith(b"\xff\xd8"):
+        found = [_J2K_SIZE.unpack_from(stream, match.end()) for match in re.finditer(_J2K_START, stream)]
+        return [(size[2] - size[4], size[3] - size[5], size[10]) for size in found]
+    with Image.open(io.BytesIO(stream), formats=("JPEG",)) as image:
+        return [(*image.size, len(image.getbands()))]
 
 
 def _as_rgb(pixels: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
@@ -128,12 +161,22 @@ def _as_rgb(pixels: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
         return np.ascontiguousarray(_to_bytes(colours, 0, float(np.iinfo(colours.dtype).max))[..., :3])
     if pixels.ndim == 3:  # already RGB: `raw=False` converts YBR
         return np.ascontiguousarray(_to_bytes(pixels, 0, 2.0 ** int(dataset.BitsStored) - 1)[..., :3])
-    values = apply_modality_lut(pixels, dataset).astype(np.float64)
-    low, high = _window(dataset)
-    grey = _to_bytes(values, low, high)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = apply_modality_lut(pixels, dataset).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("the rescaled values have no range")
+    grey = _looked_up(values, dataset) if dataset.get("VOILUTSequence") else _to_bytes(values, *_window(dataset))
     if kind == "MONOCHROME1":
         grey = 255 - grey
     return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _looked_up(values: NDArray[np.float64], dataset: Any) -> NDArray[np.uint8]:
+    """Grey by the file's first VOI lookup table, whose entries have a range of their own."""
+    from pydicom.pixels import apply_voi
+
+    bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+    return _to_bytes(apply_voi(np.rint(values).astype(np.int64), dataset), 0, 2.0**bits - 1)
 
 
 def _window(dataset: Any) -> tuple[float, float]:
@@ -176,5 +219,6 @@ def _reason(dataset: Any) -> str:
 
 def _silence() -> None:
     """Odd values are no news. A filter set once: `catch_warnings` is not safe between threads."""
-    if not any(entry[3] is not None and getattr(entry[3], "pattern", "") == r"pydicom\." for entry in warnings.filters):
-        warnings.filterwarnings("ignore", module=r"pydicom\.")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # quotes values of the file; its import resets this
+    if not any(entry[3] is not None and getattr(entry[3], "pattern", "") == _QUIET for entry in warnings.filters):
+        warnings.filterwarnings("ignore", module=_QUIET)

@@ -1,7 +1,10 @@
 """DICOM becomes pixels by the file's own window; what names a person stays outside."""
 
 import io
+import logging
 import struct
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -157,6 +160,10 @@ def lying(change: Callable[[bytes], bytes]) -> bytes:
             "cannot be read .JPEG Lossless",
         ),
         (made(RAMP_HW, DeflatedExplicitVRLittleEndian), "no pixels that can be read"),
+        (made(RAMP_HW, RescaleSlope=1e308, RescaleIntercept=1e308), "damaged"),
+        (made(RAMP_HW, NumberOfFrames=-4), "claims to have no pixels"),
+        (packed(COLOUR.resize((200, 200)), "JPEG2000", JPEG2000Lossless, Rows=64, Columns=64), "another size"),
+        (packed(COLOUR.resize((200, 200)), "JPEG", JPEGBaseline8Bit, Rows=64, Columns=64), "another size"),
         (b"\0" * 128 + b"DICM" + struct.pack("<I", 2**31) * 9, "damaged or has no image"),
     ],
 )
@@ -165,6 +172,39 @@ def test_what_cannot_be_read_is_named_without_its_values(data: bytes, cause: str
         images.decode(data)
     assert "Jane" not in str(refusal.value)
     assert "MRN" not in str(refusal.value)
+
+
+def element(number: int, kind: bytes, value: bytes) -> bytes:
+    """One short element of group 2."""
+    return struct.pack("<HH2sH", 2, number, kind, len(value)) + value
+
+
+def test_a_deflated_file_is_refused_before_it_unpacks_wherever_it_says_so() -> None:
+    meta = element(3, b"UI", b"1." * 900) + element(0x10, b"UI", b"1.2.840.10008.1.2.1.99")
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = b"".join(bomb.compress(bytes(2**20)) for _ in range(64)) + bomb.flush()
+    data = b"\0" * 128 + b"DICM" + element(0, b"UL", struct.pack("<I", len(meta))) + meta + body
+    tracemalloc.start()
+    with pytest.raises(BadImage, match="no pixels that can be read"):
+        images.decode(data)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 32 * 2**20
+
+
+def test_a_lookup_table_of_the_file_goes_before_the_window() -> None:
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData, table.LUTExplanation = [4096, 0, 16], RAMP_HW[::-1, ::-1].tobytes(), "x"
+    values = made(RAMP_HW, BitsStored=12, HighBit=11, VOILUTSequence=[table], WindowCenter=10, WindowWidth=10)
+    grey = grey_of(values)
+    assert (grey[0, 0], grey[-1, -1]) == (round(4095 * 255 / 65535), 0)
+
+
+def test_values_of_a_file_reach_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    data = made(RAMP_HW, NumberOfFrames=1, InstanceNumber=12345678)
+    with caplog.at_level(logging.WARNING), pytest.raises(BadImage):
+        images.decode(data.replace(b"IS\x02\x001 ", b"IS\x02\x00J "))
+    assert not caplog.records
 
 
 def test_the_header_is_known_without_the_pixels() -> None:

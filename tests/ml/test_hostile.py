@@ -30,4 +30,5 @@ def test_a_hostile_archive_ends_well(tmp_path: Path, name: str) -> None:
     assert not case.says or any(re.search(case.says, sentence) for sentence in said), said
     assert (folder / MANIFEST_NAME).exists() == (end == "ready")
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["archive", "data set"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]  # where "../../evil.png" leads
     assert sorted(tmp_path.parent.iterdir()) == before

@@ -1,4 +1,5 @@
 import contextlib
+import io
 import os
 import struct
 import zlib
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ml import images
 from ml.errors import BadImage
@@ -163,6 +165,34 @@ def test_the_canonical_file_loses_nothing_and_knows_grey() -> None:
     for image_HWC in (noise(), grey):
         assert np.array_equal(images.decode(images.encode_canonical(image_HWC)), image_HWC)
     assert len(images.encode_canonical(grey)) < len(images.encode_canonical(noise())) / 2
+
+
+def told(format: str) -> bytes:
+    """An image of this format with a secret wherever the format has room for one."""
+    exif = Image.Exif()
+    exif[0x010E] = "SECRET"
+    places: dict[str, object] = {"exif": exif} if format in ("PNG", "JPEG", "WEBP", "AVIF") else {}
+    if format == "PNG":
+        places["pnginfo"] = texts = PngInfo()
+        texts.add_text("tEXt", "SECRET")
+        texts.add_itxt("iTXt", "SECRET")
+        texts.add_text("zTXt", "SECRET", zip=True)
+    if format in ("JPEG", "GIF"):
+        places["comment"] = b"SECRET"
+    if format == "TIFF":
+        places["tiffinfo"] = {270: "SECRET", 315: "SECRET"}
+    icc = {} if format == "GIF" else {"icc_profile": b"SECRET" * 30}
+    return encoded(noise(), format, **places, **icc)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "AVIF"])
+def test_what_is_stored_holds_pixels_and_nothing_that_was_said_beside_them(format: str) -> None:
+    assert b"SECRET" in told(format)
+    stored = images.encode_canonical(images.decode(told(format)))
+    with Image.open(io.BytesIO(stored)) as image:
+        assert not image.info
+        assert not image.getexif()
+    assert b"SECRET" not in stored
 
 
 def test_the_pixel_hash_ignores_the_file_but_not_the_shape() -> None:
