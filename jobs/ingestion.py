@@ -9,6 +9,7 @@ from jobs.work import Work
 from ml import ingest as ingestion
 from ml import preview, revision, sources
 from ml.config import ArchiveLimits, IngestOptions
+from ml.errors import BadArchive, BadConfig
 from ml.ingest import IngestReport
 from ml.manifest import Manifest
 from webapp.models import Dataset, db
@@ -24,10 +25,22 @@ def ingest(work: Work) -> None:
     db.session.remove()
     if parent is not None:
         _revise(work, dataset, parent)
+    elif dataset.parent_number is not None:
+        raise BadConfig(f"Version {dataset.parent_number}, which was to be changed, is deleted. Change another one.")
     elif dataset.needs_review:
         _preview(work, dataset)
     else:
+        _ingest_or_ask_again(work, dataset)
+
+
+def _ingest_or_ask_again(work: Work, dataset: Dataset) -> None:
+    """What a person confirmed and cannot be done goes back to that person: the archive is not to be sent again."""
+    try:
         _ingest(work, dataset)
+    except (BadArchive, BadConfig) as error:
+        if not dataset.preview:
+            raise
+        work.attempt.end("review", rejected_because=str(error))
 
 
 def _preview(work: Work, dataset: Dataset) -> None:

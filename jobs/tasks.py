@@ -14,7 +14,8 @@ from ml.config import Split, TrainConfig
 from ml.manifest import Manifest
 from ml.pack import PackReader
 from ml.progress import EpochResult, Progress
-from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, db
+from webapp.datasets import versions
+from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, db, take_turns
 
 ERRORS_SHOWN = 24
 
@@ -127,7 +128,9 @@ def _publish(
 
 
 def _make_version(work: Work, card: Card, files: dict[str, str], scores: dict[str, Any]) -> None:
-    experiment = db.session.get_one(Experiment, work.attempt.row_id)
+    take_turns()  # a group that is removed at this moment marks the version, or finds it
+    experiment = db.session.get_one(Experiment, work.attempt.row_id, populate_existing=True)
+    db.session.refresh(experiment.dataset)
     version = ModelVersion(
         experiment_id=experiment.id,
         name=card.name,
@@ -136,6 +139,7 @@ def _make_version(work: Work, card: Card, files: dict[str, str], scores: dict[st
         positive_class=card.positive_class,
         files=files,
         card=card.model_dump(mode="json"),
+        removed_groups=versions.groups_taken_out_since(experiment),
     )
     db.session.add(version)
     db.session.add(

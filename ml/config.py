@@ -85,6 +85,14 @@ class IngestOptions(Frozen):
         description="Puts the images of one group, and copies, together where the archive's own split divides them",
     )
 
+    @field_validator("classes")
+    @classmethod
+    def _has_readable_names(cls, classes: dict[str, str]) -> dict[str, str]:
+        for old, new in classes.items():
+            if len(new) > 200 or not new.isprintable():
+                raise ValueError(f"The new name of class '{old}' must have at most 200 printable characters.")
+        return classes
+
     @field_validator("group_pattern", "exclude_pattern")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:

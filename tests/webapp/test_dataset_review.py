@@ -89,6 +89,13 @@ def test_a_mistake_is_shown_beside_its_field_and_nothing_begins(
     assert read(app, reviewed).status == "review"
 
 
+@pytest.mark.parametrize("name", ["\x00", "a" * 201])
+def test_a_class_has_a_name_that_can_be_read(reviewed: int, client: FlaskClient, auth: Auth, name: str) -> None:
+    answer = client.post(f"/datasets/{reviewed}/confirm", data=auth.form(**{"class.1": name}))
+    assert answer.status_code == 422
+    assert "at most 200 printable characters" in answer.text
+
+
 def test_only_what_is_in_review_can_be_confirmed(reviewed: int, client: FlaskClient, auth: Auth) -> None:
     assert client.post(f"/datasets/{reviewed}/confirm", data=auth.form()).status_code == 302
     assert client.post(f"/datasets/{reviewed}/confirm", data=auth.form()).status_code == 409
@@ -111,3 +118,59 @@ def test_clients_review_over_rest(client: FlaskClient, auth: Auth, ingest: Inges
 def test_what_waits_for_a_person_can_be_discarded(reviewed: int, client: FlaskClient, auth: Auth) -> None:
     assert client.post(f"/datasets/{reviewed}/delete", data=auth.form()).status_code == 302
     assert client.get(f"/datasets/{reviewed}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"class.1": "", "class.2": ""}, "one class only"),
+        ({"options.exclude_pattern": "."}, "no usable images"),
+        ({"options.positive_class": "malignant"}, "needs a data set of 2 classes"),
+    ],
+)
+def test_what_cannot_be_done_as_confirmed_is_asked_again_and_the_archive_stays(
+    reviewed: int, app: Flask, client: FlaskClient, auth: Auth, ingest: Ingest, values: dict[str, str], reason: str
+) -> None:
+    client.post(f"/datasets/{reviewed}/confirm", data=auth.form(**values))
+    ingest(reviewed)
+    dataset = read(app, reviewed)
+    assert dataset.status == "review"
+    assert reason in (dataset.rejected_because or "")
+    assert "The archive is still here" in client.get(f"/datasets/{reviewed}").text
+    client.post(f"/datasets/{reviewed}/confirm", data=auth.form())
+    ingest(reviewed)
+    dataset = read(app, reviewed)
+    assert (dataset.status, dataset.rejected_because) == ("ready", None)
+
+
+def test_a_renamed_class_stays_the_positive_one(
+    reviewed: int, app: Flask, client: FlaskClient, auth: Auth, ingest: Ingest
+) -> None:
+    values = {"class.1": "cancer", "class.2": "", "options.positive_class": "malignant"}
+    client.post(f"/datasets/{reviewed}/confirm", data=auth.form(**values))
+    ingest(reviewed)
+    assert read(app, reviewed).positive_class == "cancer"
+
+
+def test_a_confirmation_over_rest_keeps_what_was_asked_for_at_first(
+    app: Flask, client: FlaskClient, auth: Auth, ingest: Ingest
+) -> None:
+    token = auth.token("write")
+    form = {"archive": (BytesIO(archive()), "a.zip"), "name": "A", "options": '{"review": true, "seed": 7}'}
+    dataset_id = client.post("/api/v1/datasets", data=form, headers=token).json["id"]
+    ingest(dataset_id)
+    options = {"options": {"classes": {"normal": ""}}}
+    assert client.post(f"/api/v1/datasets/{dataset_id}/confirm", json=options, headers=token).status_code == 202
+    dataset = read(app, dataset_id)
+    assert (dataset.options["seed"], dataset.options["classes"]) == (7, {"normal": ""})
+
+
+def test_a_pattern_that_is_slow_on_every_path_is_stopped_for_all(
+    reviewed: int, app: Flask, client: FlaskClient
+) -> None:
+    with app.app_context():
+        dataset = db.session.get_one(Dataset, reviewed)
+        dataset.preview = dataset.preview | {"sample_paths": [f"{'a' * 26}{number}." for number in range(500)]}
+        db.session.commit()
+    answer = client.get(f"/datasets/{reviewed}/tried", query_string={"options.group_pattern": "(a|aa)+$"})
+    assert "takes more than" in answer.text

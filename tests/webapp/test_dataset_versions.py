@@ -6,6 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from jobs import tasks
+from ml.config import TrainConfig
+from ml.revision import Change
 from tests import factories
 from tests.factories import Auth
 from tests.ml.factories import encoded, noise, zip_bytes
@@ -155,9 +158,67 @@ def test_the_bytes_of_a_deleted_version_go_and_those_of_others_stay(
 def test_two_changes_at_once_never_make_one_number(context: Flask) -> None:
     dataset = factories.make_dataset()
     factories.make_dataset(line=dataset.line, number=2, parent_number=1)
-    from ml.revision import Change
-
     made = versions.change(dataset, Change(repair=True), factories.make_user())
     assert (made.number, made.parent_number) == (3, 1)
     with pytest.raises(Conflict, match="pending"):
         versions.change(made, Change(repair=True), factories.find_user())
+
+
+def newest_rows_of_group(dataset: Dataset, group: str) -> int:
+    db.session.expire_all()
+    newest = next(one for one in versions.line_of(dataset) if one.status == "ready")
+    return sum(row.group == group for row in contents.manifest_of(newest).rows)
+
+
+def test_a_group_is_removed_though_the_newest_version_was_refused(
+    dataset_id: int, context: Flask, client: FlaskClient, auth: Auth, ingest: Ingest
+) -> None:
+    dataset = db.session.get_one(Dataset, dataset_id)
+    ingest(versions.change(dataset, Change(excluded=["no such image"]), factories.find_user()).id)
+    made = post(client, auth, ingest, f"/datasets/{dataset_id}/remove-group", group="3")
+    assert (made.number, made.parent_number, newest_rows_of_group(made, "3")) == (3, 1, 0)
+
+
+def test_a_group_cannot_be_removed_past_a_version_in_the_making(
+    dataset_id: int, context: Flask, client: FlaskClient, auth: Auth, ingest: Ingest
+) -> None:
+    dataset = db.session.get_one(Dataset, dataset_id)
+    unfinished = versions.change(dataset, Change(excluded=versions.paths_of(dataset, [0])), factories.find_user())
+    answer = client.post(f"/datasets/{dataset_id}/remove-group", data=auth.form(group="3"))
+    assert answer.status_code == 409
+    assert "Version 2 of A is being made" in answer.text
+    ingest(unfinished.id)
+    db.session.expire_all()
+    made = post(client, auth, ingest, f"/datasets/{dataset_id}/remove-group", group="3")
+    assert newest_rows_of_group(made, "3") == 0
+
+
+def test_models_that_learn_from_a_group_later_or_by_another_model_are_marked_too(
+    dataset_id: int, context: Flask, client: FlaskClient, auth: Auth, ingest: Ingest
+) -> None:
+    dataset = db.session.get_one(Dataset, dataset_id)
+    parent = factories.make_version(factories.make_experiment(dataset, status="succeeded"))
+    config = TrainConfig(epochs=1, image_size_px=32, initial_weights=f"version:{parent.id}")
+    child = factories.make_version(factories.make_experiment(config=config, status="succeeded"))
+    stranger = factories.make_version()
+    training = factories.make_experiment(dataset)
+    post(client, auth, ingest, f"/datasets/{dataset_id}/remove-group", group="3")
+    tasks.train(training.id)
+    db.session.expire_all()
+    assert [parent.removed_groups, child.removed_groups, stranger.removed_groups] == [["3"], ["3"], []]
+    assert training.version is not None, training.failed_because
+    assert training.version.removed_groups == ["3"]
+    assert "which was removed everywhere" in client.get(f"/datasets/{dataset_id}").text
+
+
+def test_a_version_whose_parent_went_says_so(dataset_id: int, context: Flask, ingest: Ingest) -> None:
+    dataset = db.session.get_one(Dataset, dataset_id)
+    made = versions.change(dataset, Change(repair=True), factories.find_user())
+    db.session.delete(dataset)
+    db.session.commit()
+    ingest(made.id)
+    db.session.expire_all()
+    assert (made.status, made.rejected_because) == (
+        "rejected",
+        "Version 1, which was to be changed, is deleted. Change another one.",
+    )

@@ -77,9 +77,10 @@ def read_dataset(dataset_id: int) -> Json:
 @bp.post(f"{V1}/datasets/<int:dataset_id>/confirm")
 @allow("researcher")
 def confirm_dataset(dataset_id: int) -> Accepted:
-    """Lets the ingest of a reviewed archive begin; what `options` leaves out is as proposed."""
+    """Lets the ingest of a reviewed archive begin; what `options` leaves out is as asked for at first, or proposed."""
     row, wanted = datasets.get(dataset_id), bodies.body(schemas.Confirmation)
-    datasets.confirm(row, wanted.options, actor().user)
+    options = IngestOptions.model_validate(row.options | wanted.options.model_dump(exclude_unset=True))
+    datasets.confirm(row, options, actor().user)
     return schemas.dataset(row), 202
 
 

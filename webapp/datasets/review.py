@@ -1,5 +1,6 @@
 """The review: what an archive holds and what is proposed, for a person to confirm or correct before it is read."""
 
+import time
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -16,6 +17,7 @@ from webapp.security import actor, allow
 
 bp = Blueprint("review", __name__, url_prefix="/datasets")
 PATTERNS = ("group_pattern", "exclude_pattern")
+TRIED_S = 3.0  # a page that waits for each of 500 paths would hold the server for minutes
 SHOWN = 40
 
 
@@ -29,7 +31,7 @@ def tried(dataset_id: int) -> str:
         options = forms.parse(IngestOptions, "options", {f"options.{name}": text for name, text in typed.items()})
         out = _matching(options.exclude_pattern or "", paths)
         left = [path for path in paths if path not in out]
-        found = preview.examples(options.group_pattern, left) if options.group_pattern else []
+        found = _tried(options.group_pattern, left) if options.group_pattern else []
     except Invalid as error:
         return render_template("datasets/_tried.html", problem="; ".join(error.fields.values()))
     except BadConfig as error:
@@ -47,7 +49,20 @@ def tried(dataset_id: int) -> str:
 
 
 def _matching(pattern: str, paths: list[str]) -> set[str]:
-    return {one.path for one in preview.examples(f"({pattern})", paths) if one.group} if pattern else set()
+    return {one.path for one in _tried(f"({pattern})", paths) if one.group} if pattern else set()
+
+
+def _tried(pattern: str, paths: list[str]) -> list[preview.GroupExample]:
+    """What the pattern finds in each path. Raises BadConfig where the paths together take too long."""
+    found, until_s = [], time.monotonic() + TRIED_S
+    for path in paths:
+        if time.monotonic() > until_s:
+            raise BadConfig(
+                f"The pattern '{pattern}' takes more than {TRIED_S:g} s on {len(paths)} paths. Write it without "
+                "repeats of what itself repeats, such as (a+)+, and try again."
+            )
+        found += preview.examples(pattern, [path])
+    return found
 
 
 @bp.post("/<int:dataset_id>/confirm")
@@ -68,7 +83,11 @@ def _typed(dataset: Dataset) -> dict[str, Any]:
     values |= {f"options.{name}": values.get(f"options.{name}") or "" for name in PATTERNS}
     found = [entry["name"] for entry in dataset.preview.get("classes", [])]
     renamed = {name: " ".join(request.form.get(f"class.{number}", name).split()) for number, name in enumerate(found)}
-    return values | {"options.classes": {old: new for old, new in renamed.items() if old != new}}
+    values["options.classes"] = {old: new for old, new in renamed.items() if old != new}
+    positive = values.get("options.positive_class")
+    if positive in values["options.classes"] and positive not in renamed.values():
+        values["options.positive_class"] = renamed[positive]
+    return values
 
 
 def facts(
@@ -78,12 +97,13 @@ def facts(
     proposed = IngestOptions.model_validate(dataset.options).model_dump()
     proposed |= {name: dataset.preview.get(name) for name in (*PATTERNS, "positive_class") if proposed[name] is None}
     flat = forms.flatten({**proposed, "classes": {}}, "options") | (values or {})
+    renamed = (values or {}).get("options.classes", proposed["classes"])
     names = [entry["name"] for entry in dataset.preview.get("classes", [])]
     return {
         "dataset": dataset,
         "preview": dataset.preview,
         "groups": forms.groups_of(IngestOptions, "options", flat, errors or {}),
         "errors": errors or {},
-        "renamed": (values or {}).get("options.classes", {}),
+        "renamed": renamed,
         "positive_choices": ["", *names],
     }

@@ -52,7 +52,8 @@ def create_from_upload(
 
 def confirm(dataset: Dataset, options: IngestOptions, user: User) -> None:
     """Lets the ingest of a reviewed archive begin. Raises Conflict where the data set is in no review."""
-    values = {"options": options.model_dump(mode="json"), "needs_review": False, "phase": "", "rung_at": None}
+    values: dict[str, Any] = {"options": options.model_dump(mode="json"), "needs_review": False, "phase": ""}
+    values |= {"rung_at": None, "rejected_because": None}
     if not move(Dataset, dataset.id, "pending", ("review",), **values):
         db.session.rollback()
         raise Conflict(f"Data set {dataset.id} is {dataset.status}; only one in review can be confirmed.")

@@ -11,7 +11,7 @@ from ml.revision import Change
 from webapp import audit, queue
 from webapp.datasets import contents
 from webapp.errors import Conflict, Invalid
-from webapp.models import Dataset, Experiment, ModelVersion, User, db
+from webapp.models import Dataset, Experiment, ModelVersion, User, db, take_turns
 
 
 def line_of(dataset: Dataset) -> list[Dataset]:
@@ -87,6 +87,7 @@ class Removal:
     """What taking a group out touches: what goes from which newest version, and the models that learned from it."""
 
     changes: list[tuple[Dataset, Change]]
+    held: list[Dataset]
     models: list[ModelVersion]
 
 
@@ -99,16 +100,52 @@ def plan_removal(dataset: Dataset, group: str) -> Removal:
     if not group or not pixels:
         raise Invalid(f"Data set {dataset.id} has no group '{group}'.")
     changes, held = [], []
+    newest = _newest()
     for other in db.session.scalars(select(Dataset).where(Dataset.status == "ready").order_by(Dataset.id)):
         rows = contents.manifest_of(other).rows
         named = [row for row in rows if other.line == dataset.line and row.group == group]
         copies = [row.path for row in rows if row.sha256 in pixels and row not in named]
         if named or copies:
-            held.append(other.id)
-            if other is line_of(other)[0]:
+            held.append(other)
+            if other.id == newest[other.line]:
                 changes.append((other, Change(removed_groups=[group] if named else [], excluded=copies)))
-    learned = select(ModelVersion).join(Experiment).where(Experiment.dataset_id.in_(held)).order_by(ModelVersion.id)
-    return Removal(changes, list(db.session.scalars(learned)))
+    _refuse_unfinished({other.line for other in held})
+    return Removal(changes, held, learned_from({other.id for other in held}))
+
+
+def _newest() -> dict[str, int]:
+    """The id of the newest ready version of each line; one that failed is no version to look at."""
+    ready = select(Dataset).where(Dataset.status == "ready").order_by(Dataset.number)
+    return {one.line: one.id for one in db.session.scalars(ready)}
+
+
+def _refuse_unfinished(lines: set[str]) -> None:
+    """Refuses while a version is made from one that may hold the group: it would bring the group back."""
+    unfinished = select(Dataset).where(Dataset.line.in_(lines), Dataset.status == "pending")
+    for one in db.session.scalars(unfinished.limit(1)):
+        raise Conflict(f"Version {one.number} of {one.name} is being made. Remove the group when it is ready.")
+
+
+def learned_from(dataset_ids: set[int]) -> list[ModelVersion]:
+    """The models that were trained on these data sets, and those that began with the weights of such a model."""
+    found: dict[int, ModelVersion] = {}
+    for model in db.session.scalars(select(ModelVersion).order_by(ModelVersion.id)):  # the older one has the lower id
+        if model.experiment.dataset_id in dataset_ids or origin_of(model.experiment) in found:
+            found[model.id] = model
+    return list(found.values())
+
+
+def origin_of(experiment: Experiment) -> int | None:
+    """The id of the model version whose weights the training began with."""
+    kind, _, version_id = str(experiment.config.get("initial_weights", "")).partition(":")
+    return int(version_id) if kind == "version" else None
+
+
+def groups_taken_out_since(experiment: Experiment) -> list[str]:
+    """The groups that the model of this training learns from though they were removed: while it ran, or before."""
+    origin = db.session.get(ModelVersion, origin_of(experiment) or 0)
+    inherited = origin.removed_groups if origin else []
+    return sorted({*experiment.dataset.report.get("removed_groups", []), *inherited})
 
 
 def remove_group(dataset: Dataset, group: str, user: User) -> list[Dataset]:
@@ -117,10 +154,15 @@ def remove_group(dataset: Dataset, group: str, user: User) -> list[Dataset]:
     One transaction. Older versions still hold the bytes until they are deleted. Raises Invalid, Conflict.
     """
     removal = plan_removal(dataset, group)
+    take_turns()  # the plan takes its time; a model may have come meanwhile
+    _refuse_unfinished({other.line for other in removal.held})
+    models = learned_from({other.id for other in removal.held})
+    for other in removal.held:  # what is trained on it from now on, or is being trained, must be marked as well
+        other.report = other.report | {"removed_groups": sorted({*other.report.get("removed_groups", []), group})}
     made = [_add(other, wanted, user) for other, wanted in removal.changes]
-    for model in removal.models:
+    for model in models:
         model.removed_groups = sorted({*model.removed_groups, group})
-    audit.record("dataset.remove_group", dataset, user, group=group, models=[model.id for model in removal.models])
+    audit.record("dataset.remove_group", dataset, user, group=group, models=[model.id for model in models])
     _commit(dataset)
     for one in made:
         queue.ring(queue.INGEST, one.id)
