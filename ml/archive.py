@@ -79,7 +79,9 @@ class Archive:
         """The images; `left_out` hears of every other file, `tick` of all. Raises BadArchive, also on the way."""
         if self.kind == "npz":
             for found in npz.images_of(self.path, self.limits):
-                yield Candidate(found.path, found.label, found.split, partial(_same, found.load), found.peek)
+                yield Candidate(
+                    found.path, found.label, found.split, partial(_given, found.pixels), partial(_given, found.header)
+                )
             return
         if self.names is not None:
             yield from self._batches(self.names, left_out, tick)
@@ -106,7 +108,7 @@ class Archive:
                 continue
             for image in cifar.images_of(entry.read(), path, names):
                 metadata = {"superclass": image.coarse} if image.coarse else {}
-                fetch, peek = partial(_given, image.load), partial(_given, Header("array", 32, 32))
+                fetch, peek = partial(_given, image.pixels), partial(_given, Header("array", 32, 32))
                 yield Candidate(image.path, image.label, image.split, fetch, peek, None, metadata)
 
     def _candidates(self, entry: Entry, seen: set[str], left_out: LeftOutReport) -> Iterator[Candidate]:
@@ -130,7 +132,7 @@ class Archive:
             path,
             row.label,
             row.split,
-            lambda: partial(images.decode, read(), self.limits.max_image_megapixels),
+            lambda: images.ImageFile(read(), self.limits.max_image_megapixels),
             lambda: images.header(read()),
             row.group,
             row.metadata,
@@ -195,7 +197,7 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
     excluded = masks.propose(paths)
     kept = [path for path in paths if not (excluded and patterns.search(excluded, path, "exclude pattern"))]
     layout = Layout.of(kept)
-    grouped = None if table and table.has_groups else grouping.propose(kept)
+    grouped = None if table and table.has_groups else grouping.propose(kept, 0 if table else layout.class_depth)
     rule = f"The class is in the table {table.name}" if table else layout.rule
     return Archive(
         path, kind, limits, tuple(paths), layout, table, rule, grouped.pattern if grouped else None, excluded
@@ -236,10 +238,6 @@ def _given(value: Any) -> Any:
     if isinstance(value, BadImage):
         raise value
     return value
-
-
-def _same(load: Callable[[], NDArray[np.uint8]]) -> Callable[[], NDArray[np.uint8]]:
-    return load
 
 
 def _entries(kind: str, path: Path, limits: ArchiveLimits) -> Iterator[Entry]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ml.config import Split
 from ml.errors import BadArchive
+from ml.images import ImageArray
 
 _FOLDERS = ("cifar-10-batches-py", "cifar-100-python")
 _NAMES = ("batches.meta", "meta")
@@ -42,11 +43,8 @@ class BatchImage:
     path: str
     label: str
     split: Split
-    pixels_HWC: NDArray[np.uint8]
+    pixels: ImageArray
     coarse: str | None
-
-    def load(self) -> NDArray[np.uint8]:
-        return self.pixels_HWC
 
 
 def is_part(path: str) -> bool:
@@ -94,7 +92,7 @@ def images_of(data: bytes, path: str, names: Names) -> Iterator[BatchImage]:
     for index, (label, superclass) in enumerate(zip(labels, coarse, strict=True)):
         text = _name_of(label, names.fine, name)
         above = None if superclass is None else _name_of(superclass, names.coarse, name)
-        yield BatchImage(f"{name}/{text}/{index:05d}", text, split, images_NHWC[index], above)
+        yield BatchImage(f"{name}/{text}/{index:05d}", text, split, ImageArray(images_NHWC[index]), above)
 
 
 def _split_of(name: str) -> Split | None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from ml.budget import DAMAGE, Budget, damage_reported
 from ml.config import ArchiveLimits
@@ -71,7 +70,7 @@ def tar_entries(path: Path, open_stream: Callable[[Path], io.BufferedIOBase], bu
                 archive.members.clear()  # tarfile keeps every header, to resolve links that are not followed here
                 budget.count_entry()
                 if not member.isdir():
-                    yield Entry(member.name, _tar_obstacle(member), partial(_read_tar, archive, member, budget))
+                    yield Entry(member.name, _tar_obstacle(member), partial(_read_tar, stream, member, budget))
         if stream.last.strip(b"\0") or not stream.last:
             raise BadArchive("The archive is cut short: its end mark is missing. Pack it again and upload it again.")
 
@@ -177,26 +176,29 @@ def _tar_obstacle(member: tarfile.TarInfo) -> str | None:
 
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> bytes:
     try:
+        chunks: list[bytes] = []
+        size = 0
         with archive.open(info) as stream:
-            return _read(stream, info.filename, budget, budget.count_bytes)
+            while chunk := stream.read(_CHUNK_BYTES):
+                budget.count_bytes(len(chunk))
+                size += len(chunk)
+                budget.check_size(info.filename, size)
+                chunks.append(chunk)
+        return b"".join(chunks)
     except DAMAGE as error:
         raise BadImage(f"The file is damaged inside the archive. {error}") from error
 
 
-def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo, budget: Budget) -> bytes:
+def _read_tar(stream: _Counted, member: tarfile.TarInfo, budget: Budget) -> bytes:
+    """The bytes of an ordinary file, which lie there as they are."""
+    budget.check_size(member.name, member.size)
     with damage_reported():
-        stream = archive.extractfile(member)
-        if stream is None:
-            raise BadImage("The file cannot be read from the archive.")
-        return _read(stream, member.name, budget, lambda count: None)  # counted below tarfile
-
-
-def _read(stream: IO[bytes], name: str, budget: Budget, count: Callable[[int], None]) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := stream.read(_CHUNK_BYTES):
-        count(len(chunk))
-        size += len(chunk)
-        budget.check_size(name, size)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        stream.seek(member.offset_data)
+        chunks: list[bytes] = []
+        missing = member.size
+        while missing and (chunk := stream.read(min(_CHUNK_BYTES, missing))):
+            chunks.append(chunk)
+            missing -= len(chunk)
+        if missing:
+            raise EOFError("unexpected end of data")
+        return b"".join(chunks)

@@ -32,26 +32,40 @@ class Proposal:
     examples: tuple[tuple[str, str], ...]
 
 
-def propose(paths: Sequence[str]) -> Proposal | None:
+def propose(paths: Sequence[str], class_depth: int = 1) -> Proposal | None:
     """The first known rule that explains the paths; None where none does: a wrong group is worse than none.
 
-    A rule must match 95 % of the paths, find at least two groups, and hold more than 1.5 images in each on average.
+    The images of a class lie below `class_depth` folders (0 where a table names the classes). A rule must match 95 %
+    of the paths, find at least two groups, and hold more than 1.5 images in each on average.
     """
     for pattern in _RULES:
-        found = [(path, match.group(1)) for path in paths if (match := patterns.search(pattern, path, "group rule"))]
-        if len(found) < MIN_MATCHED * len(paths) or not found:
+        found = _found(pattern, paths)
+        if not found:
             continue
         groups = Counter(group for _, group in found)
         if len(groups) < 2 or len(found) / len(groups) <= MIN_MEAN_SIZE:
             continue
-        if pattern == _FOLDER_RULE and not _lie_below_classes(found):
+        if pattern == _FOLDER_RULE and not _lie_below_classes(found, class_depth):
             continue
         return Proposal(pattern, len(groups), _examples(found))
     return None
 
 
-def _lie_below_classes(found: Sequence[tuple[str, str]]) -> bool:
+def _found(pattern: str, paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Path and group where the pattern matches; nothing, and soon, where it misses too many."""
+    found: list[tuple[str, str]] = []
+    for number, path in enumerate(paths, start=1):
+        if match := patterns.search(pattern, path, "group rule"):
+            found.append((path, match.group(1)))
+        elif number - len(found) > (1 - MIN_MATCHED) * len(paths):
+            return []
+    return found
+
+
+def _lie_below_classes(found: Sequence[tuple[str, str]], class_depth: int) -> bool:
     """Whether the last folder is a patient's: below a class folder, with more patients than classes in each."""
+    if any(path.count("/") <= class_depth for path, _ in found):
+        return False
     folders = {path.rpartition("/")[0] for path, _ in found}
     parents = Counter(folder.rpartition("/")[0] for folder in folders)
     return "" not in parents and len(parents) >= 2 and len(folders) > 2 * len(parents)

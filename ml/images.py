@@ -9,6 +9,7 @@ import re
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from ml.errors import BadImage
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
 
 _ANY_SIZE = 1_000_000  # megapixels
+_TINY_PX = 64 * 64
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,6 +66,36 @@ class Header(NamedTuple):
     format: str
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """The bytes of an image that is not decoded yet; called, it decodes them. May travel to another process."""
+
+    data: bytes
+    max_megapixels: int
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+    def __call__(self) -> NDArray[np.uint8]:
+        return decode(self.data, self.max_megapixels)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageArray:
+    """An image of an array archive: (H, W), (H, W, 1) or (H, W, 3); called, it gives three channels. It may travel."""
+
+    pixels: NDArray[np.uint8]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.pixels.nbytes
+
+    def __call__(self) -> NDArray[np.uint8]:
+        image_HWC = self.pixels[..., None] if self.pixels.ndim == 2 else self.pixels
+        return np.repeat(image_HWC, 3, axis=2) if image_HWC.shape[2] == 1 else image_HWC
 
 
 def header(data: bytes) -> Header:
@@ -121,9 +153,14 @@ def to_input(image_HWC: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
 
 
 def encode_canonical(image_HWC: NDArray[np.uint8]) -> bytes:
-    """A lossless PNG without metadata; one channel where the three are equal."""
+    """A lossless PNG without metadata; one channel where the three are equal.
+
+    Tens of thousands of tiny images cost time, not space: they are stored as they are.
+    """
+    height, width = image_HWC.shape[:2]
+    level = 0 if height * width <= _TINY_PX else 1
     buffer = io.BytesIO()
-    Image.fromarray(_without_needless_channels(image_HWC)).save(buffer, "PNG", compress_level=1)
+    Image.fromarray(_without_needless_channels(image_HWC)).save(buffer, "PNG", compress_level=level)
     return buffer.getvalue()
 
 

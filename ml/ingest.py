@@ -62,13 +62,12 @@ def ingest(
     """
     archive = look(source, limits, lambda: report(0)) if isinstance(source, Path) else None
     options = settled(options, archive) if archive else options
-    with PackWriter(folder) as packs, Intake(packs, options, limits) as intake:
+    with PackWriter(folder) as packs, Intake(packs, options, limits, lambda: report(intake.done)) as intake:
         given = archive.candidates(intake.leave_out, lambda: report(intake.done)) if archive else source
         for candidate in cast(Iterable[Candidate], given):
             intake.take(candidate)
             report(intake.done)
-        while intake.pack_next():
-            report(intake.done)
+        intake.finish()
     manifest = _manifest(intake)
     manifest.write(folder / MANIFEST_NAME)
     return Ingested(manifest, packs.paths, reported(manifest, intake.rejected, intake.left_out, options.splits))
@@ -82,14 +81,12 @@ def _manifest(intake: Intake) -> Manifest:
     _check_classes(Counter(labels), intake)
     _check_groups(packed, options)
     classes = tuple(sorted(set(labels)))
-    groups, hashes = _groups(packed), [image.sha256 for image in packed]
-    clusters = similarity.clusters([image.fingerprint for image in packed], hashes)
+    groups, hashes, prints_NP = _groups(packed), [image.sha256 for image in packed], intake.fingerprints()
+    clusters = similarity.clusters(prints_NP, hashes)
     chosen = _split(packed, labels, splits.units(groups, clusters, [image.path for image in packed]), options)
     waiting = quality.quarantined(labels, clusters)
     copies = quality.of_copies(labels, chosen, hashes, clusters, groups, waiting)
-    outliers = quality.of_outliers(
-        [(image.width, image.height) for image in packed], [image.fingerprint for image in packed]
-    )
+    outliers = quality.of_outliers([(image.width, image.height) for image in packed], prints_NP)
     rows = tuple(
         ImageRow(
             path=image.path,

@@ -1,29 +1,27 @@
 """The intake: each image decoded once, looked at, and put into a pack; each refused file remembered."""
 
-import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import images, pack, patterns, quality, similarity
+from ml import patterns, similarity
 from ml.archive import Candidate
 from ml.config import ArchiveLimits, IngestOptions, Split
 from ml.errors import BadImage
-from ml.pack import Encoded, PackWriter, Place
+from ml.looking import IMAGES_AT_ONCE, Decode, Looking, Seen, is_small
+from ml.pack import PackWriter, Place
 from ml.quality import Refused
-from ml.similarity import Fingerprint
 
-_AHEAD = 16  # images on their way: enough for all threads, few enough for the memory
-_SMALL_PX = 128 * 128
-_MOST_THREADS = 4  # each may hold an image of 100 megapixels
+_AHEAD = 16  # batches on their way: enough for all cores, few enough for the memory
+_TICK_S = 0.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Packed:
     """An image that lies in a pack; the archive may have named its split."""
 
@@ -37,46 +35,52 @@ class Packed:
     width: int
     height: int
     place: Place
-    fingerprint: Fingerprint
     issues: list[str]
 
 
-class _Seen(NamedTuple):
-    """What the pixels of one image tell."""
+class _Taken(NamedTuple):
+    """An image of the archive that is to be looked at."""
 
-    encoded: Encoded
-    sha256: str
-    width: int
-    height: int
-    fingerprint: Fingerprint
-    issues: list[str]
+    candidate: Candidate
+    label: str
+    decode: Decode
 
 
 @dataclass
 class Intake:
-    """What has come in so far, and what was refused. Images are decoded side by side and packed in their order."""
+    """What has come in so far, and what was refused. Images are looked at side by side and packed in their order.
+
+    `tick` is called while a batch is waited for, and may raise to stop.
+    """
 
     packs: PackWriter
     options: IngestOptions
     limits: ArchiveLimits
+    tick: Callable[[], None] = lambda: None
     packed: list[Packed] = field(default_factory=list)
     rejected: list[Refused] = field(default_factory=list)
     left_out: list[Refused] = field(default_factory=list)
     classes: set[str] = field(default_factory=set)
-    _is_small: bool = False
-    _waiting: deque[tuple[Candidate, str, "Future[_Seen]"]] = field(default_factory=deque)
+    _prints: bytearray = field(default_factory=bytearray)
+    _looking: Looking = field(default_factory=Looking)
+    _batch: list[_Taken] = field(default_factory=list)
+    _waiting: deque[tuple[list[_Taken], "Future[list[Seen | BadImage]]"]] = field(default_factory=deque)
 
     def __enter__(self) -> Self:
-        self._threads = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS))
+        self._looking.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
+    def __exit__(self, *error: object) -> None:
+        self._looking.__exit__(*error)
 
     @property
     def done(self) -> int:
         """Files seen, whatever became of them."""
         return len(self.packed) + len(self.rejected) + len(self.left_out)
+
+    def fingerprints(self) -> NDArray[np.uint8]:
+        """The fingerprints of what is packed, shape (N, 1024)."""
+        return np.frombuffer(self._prints, np.uint8).reshape(-1, similarity.SIDE**2)
 
     def leave_out(self, path: str, reason: str) -> None:
         """Remembers a file that is no image of the data set."""
@@ -98,38 +102,40 @@ class Intake:
         except BadImage as error:
             self.rejected.append(Refused(path=candidate.path, reason=str(error)))
             return
-        self._waiting.append((candidate, label, self._start(decode)))
+        self._batch.append(_Taken(candidate, label, decode))
+        if len(self._batch) == IMAGES_AT_ONCE or not is_small(decode):
+            self._start()
         if len(self._waiting) > _AHEAD:
-            self.pack_next()
+            self._pack_next()
 
-    def _start(self, decode: Callable[[], NDArray[np.uint8]]) -> "Future[_Seen]":
-        """The look at one image, begun in a thread; done at once where the image before was so small that a thread
-        would cost more than it saves.
-        """
-        if not self._is_small:
-            return self._threads.submit(_look, decode)
-        future: Future[_Seen] = Future()
-        try:
-            future.set_result(_look(decode))
-        except BadImage as error:
-            future.set_exception(error)
-        return future
+    def finish(self) -> None:
+        """Packs what is still on its way."""
+        self._start()
+        while self._waiting:
+            self._pack_next()
 
-    def pack_next(self) -> bool:
-        """Packs the next image of those on their way; False where none is left."""
-        if not self._waiting:
-            return False
-        candidate, label, future = self._waiting.popleft()
-        try:
-            self._pack(candidate, label, future.result())
-        except BadImage as error:
-            self.rejected.append(Refused(path=candidate.path, reason=str(error)))
-        return True
+    def _start(self) -> None:
+        """The look at the batch begins."""
+        if self._batch:
+            self._waiting.append((self._batch, self._looking.start([taken.decode for taken in self._batch])))
+            self._batch = []
 
-    def _pack(self, candidate: Candidate, label: str, seen: _Seen) -> None:
-        self._is_small = seen.width * seen.height < _SMALL_PX
+    def _pack_next(self) -> None:
+        """Packs the earliest batch of those on their way."""
+        batch, future = self._waiting.popleft()
+        while wait([future], timeout=_TICK_S).not_done:
+            self.tick()
+        for taken, seen in zip(batch, future.result(), strict=True):
+            if isinstance(seen, BadImage):
+                self.rejected.append(Refused(path=taken.candidate.path, reason=str(seen)))
+            else:
+                self._pack(taken.candidate, taken.label, seen)
+        self.tick()
+
+    def _pack(self, candidate: Candidate, label: str, seen: Seen) -> None:
         group = _group(candidate, self.options.group_pattern)
         no_group = ["no_group"] if self.options.group_pattern and group is None else []
+        self._prints += seen.fingerprint.tobytes()
         self.packed.append(
             Packed(
                 candidate.path,
@@ -142,19 +148,9 @@ class Intake:
                 seen.width,
                 seen.height,
                 self.packs.add(seen.encoded),
-                seen.fingerprint,
                 seen.issues + no_group,
             )
         )
-
-
-def _look(decode: Callable[[], NDArray[np.uint8]]) -> _Seen:
-    """Everything that is to be known of one image, and its bytes for the pack. Raises BadImage."""
-    image_HWC = decode()
-    height, width = image_HWC.shape[:2]
-    fingerprint = similarity.fingerprint(image_HWC)
-    issues = quality.of_image(image_HWC, fingerprint)
-    return _Seen(pack.encode(image_HWC), images.pixel_sha256(image_HWC), width, height, fingerprint, issues)
 
 
 def _group(candidate: Candidate, pattern: str | None) -> str | None:

@@ -78,6 +78,11 @@ class Layout:
         return cls(root, _has_splits(folders))
 
     @property
+    def class_depth(self) -> int:
+        """How many folders lead to the images of a class."""
+        return len(self.root) + self.has_splits + 1
+
+    @property
     def rule(self) -> str:
         """A sentence for people: where the class of an image is read."""
         below = f" below '{'/'.join(self.root)}'" if self.root else ""
@@ -104,6 +109,8 @@ class Layout:
 
 def printable(name: str) -> str:
     """The name fit for JSON, pages and logs: bytes that are no text and control characters become U+FFFD."""
+    if name.isascii() and name.isprintable():
+        return name
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in unicodedata.normalize("NFC", text))
 

@@ -6,10 +6,12 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from ml.config import SPLITS, Frozen, Split
 from ml.errors import BadArtifact
@@ -31,8 +33,9 @@ _FINDING = {
 _NO_FINDING = {"benign", "normal", "negative", "healthy", "control", "no", "non", "not", "without"}
 
 
-class ImageRow(Frozen):
-    """One image: where it came from, what it shows, and where its pixels lie.
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ImageRow:
+    """One image: where it came from, what it shows, and where its pixels lie. A data set may have 200,000 of them.
 
     Images of one `cluster` are copies or near copies of one another. A quarantined image waits for a person's
     decision and belongs to no split meanwhile. A thumbnail lies in the same pack; none (length 0) where the image
@@ -54,8 +57,11 @@ class ImageRow(Frozen):
     thumbnail_length: int = 0
     cluster: int | None = None
     quarantined: bool = False
-    metadata: dict[str, str] = Field(default_factory=dict)
-    issues: list[str] = Field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    issues: list[str] = field(default_factory=list)
+
+
+_ROW = TypeAdapter(ImageRow)
 
 
 class Manifest(Frozen):
@@ -102,7 +108,7 @@ class Manifest(Frozen):
             with gzip.open(path, "rb") as lines:
                 header = json.loads(next(lines))
                 expected = header.pop("images")
-                manifest = Manifest(rows=tuple(map(ImageRow.model_validate_json, lines)), **header)
+                manifest = Manifest(rows=tuple(map(_ROW.validate_json, lines)), **header)
         except (OSError, EOFError, StopIteration, ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
             raise BadArtifact(f"The manifest '{path.name}' cannot be read: {_cause(error)}.") from error
         if len(manifest.rows) != expected:
@@ -112,7 +118,7 @@ class Manifest(Frozen):
     def _lines(self) -> Iterator[str]:
         yield json.dumps(self.model_dump(exclude={"rows"}) | {"images": len(self.rows)})
         for row in self.rows:
-            yield row.model_dump_json()
+            yield _ROW.dump_json(row).decode()
 
 
 def propose_positive_class(classes: Sequence[str]) -> str | None:

@@ -5,9 +5,8 @@ https://github.com/MedMNIST/MedMNIST
 """
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +17,7 @@ from ml.budget import Budget, damage_reported
 from ml.config import ArchiveLimits, Split
 from ml.containers import check_directory
 from ml.errors import BadArchive
-from ml.images import Header
+from ml.images import Header, ImageArray
 
 _SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 _EXPECTED = "Expected are the arrays {train,val,test}_{images,labels}."
@@ -26,18 +25,13 @@ _EXPECTED = "Expected are the arrays {train,val,test}_{images,labels}."
 
 @dataclass(frozen=True)
 class ArrayImage:
-    """One image of an array; `load` must be called before the next image is asked for."""
+    """One image of an array."""
 
     path: str
     label: str
     split: Split
-    load: Callable[[], NDArray[np.uint8]]
-    width: int
-    height: int
-
-    def peek(self) -> Header:
-        """What a file's header would say."""
-        return Header("array", self.width, self.height)
+    pixels: ImageArray
+    header: Header
 
 
 def is_npz(path: Path, limits: ArchiveLimits) -> bool:
@@ -90,9 +84,9 @@ def _images(
         for index, label in enumerate(labels_N.tolist()):
             budget.count_entry()
             pixels = np.frombuffer(_read_exactly(stream, int(np.prod(shape[1:])), name, budget), np.uint8)
-            load = partial(_as_rgb, pixels.reshape(shape[1:]))
+            image, header = ImageArray(pixels.reshape(shape[1:])), Header("array", shape[2], shape[1])
             name = f"{prefix}/{label}/{index:05d}"
-            yield ArrayImage(name, str(label), _SPLITS[prefix], load, width=shape[2], height=shape[1])
+            yield ArrayImage(name, str(label), _SPLITS[prefix], image, header)
 
 
 def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -115,8 +109,3 @@ def _read_exactly(stream: IO[bytes], size: int, name: str, budget: Budget) -> by
     if len(data) != size:
         raise BadArchive(f"{name} is cut short. Save the file and upload it again.")
     return data
-
-
-def _as_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    image_HWC = pixels[..., None] if pixels.ndim == 2 else pixels
-    return np.repeat(image_HWC, 3, axis=2) if image_HWC.shape[2] == 1 else image_HWC

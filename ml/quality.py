@@ -129,12 +129,12 @@ def _has_steps(grey_HW: NDArray[np.uint8]) -> bool:
     return bool(steps > 0.3 * bright_HW.sum())
 
 
-def of_outliers(sizes: Sequence[tuple[int, int]], fingerprints: Sequence[Fingerprint]) -> list[list[str]]:
-    """Kinds of issues that an image shows beside the others: width and height in pixels, small grey pictures."""
+def of_outliers(sizes: Sequence[tuple[int, int]], prints_NP: NDArray[np.uint8]) -> list[list[str]]:
+    """Kinds of issues that an image shows beside the others: width and height in pixels, fingerprints (N, 1024)."""
     if not sizes:
         return []
     pixels_N = np.log2([width * height for width, height in sizes])
-    brightness_N = np.array([fingerprint.mean() for fingerprint in fingerprints])
+    brightness_N = prints_NP.mean(axis=1)
     is_size_N = np.abs(pixels_N - np.median(pixels_N)) > SIZE_OUTLIER
     spread = 1.4826 * float(np.median(np.abs(brightness_N - np.median(brightness_N))))  # as a standard deviation
     is_bright_N = np.abs(brightness_N - np.median(brightness_N)) > OUTLIER * max(spread, 2.0)

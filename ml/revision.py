@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -141,14 +142,13 @@ def _changed(
     copies = quality.of_copies(labels, chosen, hashes, clusters, groups, waiting)
     facts = zip(rows, labels, chosen, clusters, waiting, copies, strict=True)
     return tuple(
-        row.model_copy(
-            update={
-                "label": label,
-                "split": split,
-                "cluster": cluster,
-                "quarantined": is_waiting,
-                "issues": [kind for kind in row.issues if kind not in quality.OF_COPIES] + of_copies,
-            }
+        replace(
+            row,
+            label=label,
+            split=split,
+            cluster=cluster,
+            quarantined=is_waiting,
+            issues=[kind for kind in row.issues if kind not in quality.OF_COPIES] + of_copies,
         )
         for row, label, split, cluster, is_waiting, of_copies in facts
     )
@@ -201,11 +201,11 @@ def _repacked(
     with PackWriter(folder) as writer:
         for done, row in enumerate(rows, start=1):
             if row.pack in numbers:
-                place = {"pack": numbers[row.pack]}
+                place: dict[str, Any] = {"pack": numbers[row.pack]}
             else:
                 place = writer.add(packs.read_encoded(row.pack, row.member))._asdict()
                 place["pack"] += len(stay)
-            placed.append(row.model_copy(update=place))
+            placed.append(replace(row, **place))
             report(done)
     return tuple(placed), [*stay, *writer.paths]
 

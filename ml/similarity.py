@@ -20,16 +20,16 @@ _SIGNATURE = (6, 0.65)  # frequencies a side, cosine
 _MANY = (20_000, 0.75)  # images from which on the cosine must be higher: the closest pairs are enough work
 _OVERLAY = (10, 0.8)  # frequencies a side, correlation in the best flip
 _ALWAYS = 30_000  # pairs that are looked at however few the images are
-_HOPEFUL = ((4, 1, 0.88), (2, 2, 0.9))  # in a resolution reduced by 4, then by 2: blurs, correlation once registered
+_HOPEFUL_SMALL = 0.88  # correlation once registered, in a resolution reduced by 4
+_HOPEFUL = (0.9, 0.7)  # in one reduced by 2: correlation, and that of the structure that two blurs take away
 _SAME = 0.97  # correlation of the blurred pictures after registration
 _DETAIL = 4  # blurs that take the large structure away; what one blur takes away a smaller copy may not have
 _SAME_DETAIL = 0.9  # correlation of the structure in between
 _LARGEST_CHANGE = 0.25  # of scale and of place, in half sides
 _NARROWEST, _WIDEST = (0.6, -0.4, 0.6, -0.4), (1.4, 0.4, 1.4, 0.4)  # scale and shift of y, of x, on the way
-_BLURS = (8, 3, 1)
-_STEPS = 4  # at each of them
-_BLOCK = 2_048
-_PAIRS_AT_ONCE = 1_024
+_STEPS = 4  # of registration, in each resolution
+_BLOCK = 1_024  # its square of nearnesses stays in the processor's cache
+_PAIRS_AT_ONCE = 512
 
 Fingerprint = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -43,10 +43,11 @@ def fingerprint(image_HWC: NDArray[np.uint8]) -> Fingerprint:
     return np.asarray(grey).reshape(-1)
 
 
-def clusters(fingerprints: Sequence[Fingerprint], hashes: Sequence[str]) -> list[int | None]:
+def clusters(prints_NP: NDArray[np.uint8], hashes: Sequence[str]) -> list[int | None]:
     """The number of the cluster of copies and near copies that each image belongs to; None for an image alone.
 
-    Equal `hashes` are exact copies. Clusters are numbered by first appearance; the order changes nothing else.
+    `prints_NP` are the fingerprints, shape (N, 1024). Equal `hashes` are exact copies. Clusters are numbered by first
+    appearance; the order changes nothing else.
     """
     first = {pixels: index for index, pixels in reversed(list(enumerate(hashes)))}
     parent = [first[pixels] for pixels in hashes]
@@ -58,7 +59,7 @@ def clusters(fingerprints: Sequence[Fingerprint], hashes: Sequence[str]) -> list
         return index
 
     chosen = sorted(first.values())
-    for left, right in near_pairs(np.stack([fingerprints[index] for index in chosen])) if chosen else ():
+    for left, right in near_pairs(prints_NP if len(chosen) == len(prints_NP) else prints_NP[chosen]):
         ends = sorted((find(chosen[left]), find(chosen[right])))
         parent[ends[1]] = ends[0]
     roots = [find(index) for index in range(len(hashes))]
@@ -69,11 +70,12 @@ def clusters(fingerprints: Sequence[Fingerprint], hashes: Sequence[str]) -> list
 
 def near_pairs(prints_NP: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """Pairs (left < right) of fingerprints that show the same picture."""
-    contrast_N = np.concatenate([block.std(axis=1) for block in _blocks(prints_NP)])
+    blocks = np.split(np.arange(len(prints_NP)), range(_BLOCK, len(prints_NP), _BLOCK))
+    contrast_N = np.concatenate([prints_NP[block].std(axis=1) for block in blocks])
     judged_N = np.flatnonzero(contrast_N >= MIN_CONTRAST)
     if len(judged_N) < 2:
         return
-    spectra_NFF = np.concatenate([_spectra(block) for block in _blocks(prints_NP[judged_N])])
+    spectra_NFF = np.concatenate([_spectra(prints_NP[some]) for some in np.array_split(judged_N, len(blocks))])
     pairs_M2 = _candidates(spectra_NFF)
 
     def prove(start: int) -> list[tuple[int, int]]:
@@ -89,15 +91,22 @@ def near_pairs(prints_NP: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
 def _proven(
     prints_NP: NDArray[np.uint8], pairs_P2: NDArray[np.int64], flips_P: NDArray[np.int64]
 ) -> list[tuple[int, int]]:
-    """Those pairs that agree after registration; in low resolution first, which most do not pass."""
+    """Those pairs that agree after registration, from coarse to fine: most fall in low resolution.
+
+    A crop is part of the whole, and the whole is no part of the crop: whichever of the two the right picture is.
+    """
     left_PSS = _flipped(prints_NP[pairs_P2[:, 0]], flips_P)
     right_PSS = prints_NP[pairs_P2[:, 1]].reshape(-1, SIDE, SIDE).astype(np.float32)
-    for factor, blur, limit in _HOPEFUL:
+    place_P4 = np.tile(np.array([1, 0, 1, 0], np.float32), (len(pairs_P2), 1))
+    for factor, is_hopeful in ((4, _is_hopeful_small), (2, _is_hopeful)):
         small_left, small_right = _reduced(left_PSS, factor), _reduced(right_PSS, factor)
-        place_P4 = _registered(small_left, small_right, (blur,))
-        is_hopeful_P = _correlation(_sampled(small_left, place_P4), small_right) > limit
-        left_PSS, right_PSS, pairs_P2 = left_PSS[is_hopeful_P], right_PSS[is_hopeful_P], pairs_P2[is_hopeful_P]
-    is_same_P = _is_part(left_PSS, right_PSS) | _is_part(right_PSS, left_PSS)
+        place_P4 = _registered(small_left, small_right, place_P4)
+        stays_P = is_hopeful(_sampled(small_left, place_P4), small_right)
+        left_PSS, right_PSS = left_PSS[stays_P], right_PSS[stays_P]
+        place_P4, pairs_P2 = place_P4[stays_P], pairs_P2[stays_P]
+    is_same_P = _is_part(left_PSS, right_PSS, place_P4)
+    others_P = ~is_same_P
+    is_same_P[others_P] = _is_part(right_PSS[others_P], left_PSS[others_P], _inverse(place_P4[others_P]))
     return [(int(left), int(right)) for left, right in pairs_P2[is_same_P]]
 
 
@@ -174,30 +183,42 @@ def _flipped(prints_PP: NDArray[np.uint8], flips_P: NDArray[np.int64]) -> Floats
     return pictures_PSS
 
 
-def _is_part(whole_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
-    """Whether some crop of `whole`, brought to the same size, is `part`."""
-    place_P4 = _registered(whole_PSS, part_PSS, _BLURS)
-    seen_PSS = _sampled(whole_PSS, place_P4)
+def _is_hopeful_small(seen_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
+    return _correlation(seen_PSS, part_PSS) > _HOPEFUL_SMALL
+
+
+def _is_hopeful(seen_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
+    in_large, in_detail = _HOPEFUL
+    is_hopeful_P: NDArray[np.bool_] = _correlation(seen_PSS, part_PSS) > in_large
+    return is_hopeful_P & (_correlation_in_detail(_blurred(seen_PSS), _blurred(part_PSS), 2) > in_detail)
+
+
+def _is_part(whole_PSS: Floats, part_PSS: Floats, place_P4: Floats) -> NDArray[np.bool_]:
+    """Whether some crop of `whole`, near the given place, brought to the same size, is `part`."""
+    place_P4 = _registered(whole_PSS, part_PSS, place_P4)
     is_small = (np.abs(place_P4 - np.array([1, 0, 1, 0])) < _LARGEST_CHANGE).all(axis=1)
-    large_seen, large_part = _blurred(seen_PSS), _blurred(part_PSS)
-    is_alike = _correlation(large_seen, large_part) > _SAME
-    detail_seen, detail_part = (picture - _blurred(picture, _DETAIL) for picture in (large_seen, large_part))
-    is_alike_in_detail = _correlation(detail_seen, detail_part) > _SAME_DETAIL
-    result: NDArray[np.bool_] = is_small & is_alike & is_alike_in_detail
+    seen_PSS, part_PSS = _blurred(_sampled(whole_PSS, place_P4)), _blurred(part_PSS)
+    is_alike = _correlation(seen_PSS, part_PSS) > _SAME
+    result: NDArray[np.bool_] = (
+        is_small & is_alike & (_correlation_in_detail(seen_PSS, part_PSS, _DETAIL) > _SAME_DETAIL)
+    )
     return result
 
 
-def _registered(whole_PSS: Floats, part_PSS: Floats, blurs: Sequence[int]) -> Floats:
-    """Where `part` lies in `whole`: scale and shift of y and of x, shape (P, 4).
-
-    From coarse to fine: fine structure alone leads astray.
+def _registered(whole_PSS: Floats, part_PSS: Floats, place_P4: Floats) -> Floats:
+    """Where `part` lies in `whole`: scale and shift of y and of x, shape (P, 4), in half sides; found from a place
+    that a lower resolution gave, for fine structure alone leads astray.
     """
-    place_P4 = np.tile(np.array([1, 0, 1, 0], np.float32), (len(whole_PSS), 1))
-    for times in blurs:
-        smooth_PSS, target_PSS = _blurred(whole_PSS, times), _standard(_blurred(part_PSS, times))
-        for _ in range(_STEPS):
-            place_P4 = _closer(smooth_PSS, target_PSS, place_P4)
+    smooth_PSS, target_PSS = _blurred(whole_PSS), _standard(_blurred(part_PSS))
+    for _ in range(_STEPS):
+        place_P4 = _closer(smooth_PSS, target_PSS, place_P4)
     return place_P4
+
+
+def _inverse(place_P4: Floats) -> Floats:
+    """Where the whole lies in the part."""
+    scale_y, shift_y, scale_x, shift_x = place_P4.T
+    return np.stack([1 / scale_y, -shift_y / scale_y, 1 / scale_x, -shift_x / scale_x], axis=1)
 
 
 def _closer(whole_PSS: Floats, target_PSS: Floats, place_P4: Floats) -> Floats:
@@ -236,8 +257,9 @@ def _lines(scale_P: Floats, shift_P: Floats, side: int) -> Floats:
 
 
 def _blurred(pictures_PSS: Floats, times: int = 1) -> Floats:
-    blur_SS = np.linalg.matrix_power(_blur(pictures_PSS.shape[1]), times)
-    return blur_SS @ pictures_PSS @ blur_SS.T
+    blur_SS = _blur(pictures_PSS.shape[1], times)
+    blurred_PSS: Floats = blur_SS @ pictures_PSS @ blur_SS.T
+    return blurred_PSS
 
 
 def _correlation(left_PSS: Floats, right_PSS: Floats) -> Floats:
@@ -245,15 +267,15 @@ def _correlation(left_PSS: Floats, right_PSS: Floats) -> Floats:
     return correlation_P
 
 
+def _correlation_in_detail(left_PSS: Floats, right_PSS: Floats, blurs: int) -> Floats:
+    """Correlation of what so many blurs take away."""
+    return _correlation(left_PSS - _blurred(left_PSS, blurs), right_PSS - _blurred(right_PSS, blurs))
+
+
 def _standard(pictures_PSS: Floats) -> Floats:
     """The pictures with mean 0 and standard deviation 1."""
     centred_PSS = pictures_PSS - pictures_PSS.mean(axis=(1, 2), keepdims=True)
     return np.asarray(centred_PSS / np.maximum(centred_PSS.std(axis=(1, 2), keepdims=True), 1e-3), np.float32)
-
-
-def _blocks(prints_NP: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(prints_NP), _BLOCK):
-        yield prints_NP[start : start + _BLOCK]
 
 
 @cache
@@ -270,10 +292,10 @@ def _cosines() -> Floats:
 
 
 @cache
-def _blur(side: int) -> Floats:
-    """A binomial blur of five pixels along one axis, shape (S, S)."""
+def _blur(side: int, times: int) -> Floats:
+    """A binomial blur of five pixels along one axis, so many times, shape (S, S)."""
     line_SS = np.zeros((side, side), np.float32)
     places_S = np.arange(side)
     for shift, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
         np.add.at(line_SS, (places_S, np.clip(places_S + shift, 0, side - 1)), weight / 16)
-    return line_SS
+    return np.asarray(np.linalg.matrix_power(line_SS, times), np.float32)

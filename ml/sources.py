@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import requests
 
 from ml import synthetic
 from ml.archive import Candidate, candidates
 from ml.config import ArchiveLimits, Split
 from ml.errors import MissingSource
-from ml.images import Header
+from ml.images import Header, ImageArray
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = (10, 60)  # to connect, between two packets
@@ -148,4 +147,4 @@ def _cifar10(path: Path, scratch: Path) -> Iterator[Candidate]:
         images = torchvision.datasets.CIFAR10(str(scratch), train=split == "train", download=True)
         for index, (pixels_HWC, target) in enumerate(zip(images.data, images.targets, strict=True)):
             label = images.classes[target]
-            yield Candidate(f"{split}/{label}/{index:05d}", label, split, partial(partial, np.copy, pixels_HWC), _small)
+            yield Candidate(f"{split}/{label}/{index:05d}", label, split, partial(ImageArray, pixels_HWC), _small)

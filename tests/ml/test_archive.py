@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml import containers
-from ml.archive import candidates
+from ml.archive import candidates, look
 from ml.config import ArchiveLimits
 from ml.errors import BadArchive, BadImage
 from tests.ml.factories import encoded, files, noise, tar_of, zip_of
@@ -260,3 +260,9 @@ def test_a_stop_reaches_the_reader_before_the_first_image(tmp_path: Path) -> Non
     path = tar_of(tmp_path / "a.tar", files("a", "b"))
     with pytest.raises(InterruptedError):
         next(candidates(path, ArchiveLimits(), print, stop))
+
+
+def test_class_folders_below_split_folders_are_not_taken_for_patients(tmp_path: Path) -> None:
+    names = [f"set/{split}/{label}/{n}.png" for split in ("train", "test") for label in "abcde" for n in range(3)]
+    archive = look(zip_of(tmp_path / "a.zip", dict.fromkeys(names, b"")), ArchiveLimits())
+    assert archive.group_pattern is None

@@ -1,5 +1,6 @@
 """A version scored on a data set through the code that serves."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,7 @@ def test_a_split_is_scored_or_all_of_them(tmp_path: Path, split: str, n: int) ->
 def test_an_image_in_quarantine_is_not_scored(tmp_path: Path, split: Any, n: int) -> None:
     dataset = small_dataset.build(tmp_path / "dataset", train=8, validation=4, test=4)
     *others, last = dataset.manifest.rows
-    manifest = dataset.manifest.model_copy(
-        update={"rows": (*others, last.model_copy(update={"quarantined": True, "split": "test"}))}
-    )
+    manifest = dataset.manifest.model_copy(update={"rows": (*others, replace(last, quarantined=True, split="test"))})
     done = evaluation.evaluate_split(predictor(tmp_path), manifest, dataset.packs, split, None, quiet)
     assert done.metrics.n == n
     assert last.path not in {answer.path for answer in done.answers}

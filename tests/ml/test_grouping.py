@@ -40,6 +40,15 @@ def test_folders_of_patients_below_the_classes_are_groups() -> None:
     assert proposal.groups == 10
 
 
+def test_folders_of_classes_are_no_groups() -> None:
+    paths = [f"{split}/{label}/{n:04d}.png" for split in ("train", "test") for label in "abc" for n in range(3)]
+    assert propose(paths, class_depth=2) is None
+    below = [
+        f"{split}/{label}/{label}{split}{n}/0.png" for split in ("train", "test") for label in "ab" for n in range(5)
+    ]
+    assert propose([*below, *(path.replace("0.png", "1.png") for path in below)], class_depth=2) is not None
+
+
 @pytest.mark.parametrize(
     "template",
     [

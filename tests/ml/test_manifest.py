@@ -1,4 +1,5 @@
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from ml.manifest import ImageRow, Manifest, propose_positive_class
 
 def row(path: str, label: str = "benign", split: Split = "train", **changes: object) -> ImageRow:
     values = {"path": path, "label": label, "split": split, "sha256": path, "width": 8, "height": 9, "pack": 0}
-    return ImageRow.model_validate(values | {"member": "000000.png", "offset": 40, "length": 70} | changes)
+    return ImageRow(**values | {"member": "000000.png", "offset": 40, "length": 70} | changes)
 
 
 def manifest(*rows: ImageRow) -> Manifest:
@@ -45,7 +46,7 @@ def test_images_are_found_and_counted_by_split() -> None:
 
 
 def test_the_identity_ignores_order_and_place_in_a_pack() -> None:
-    moved = [image.model_copy(update={"pack": 7, "member": "x"}) for image in reversed(ROWS)]
+    moved = [replace(image, pack=7, member="x") for image in reversed(ROWS)]
     assert manifest(*moved).content_sha256() == manifest().content_sha256()
 
 
@@ -53,7 +54,7 @@ def test_the_identity_ignores_order_and_place_in_a_pack() -> None:
     "change", [{"path": "b.png"}, {"label": "malignant"}, {"split": "test"}, {"group": None}, {"sha256": "other"}]
 )
 def test_the_identity_depends_on_what_is_learned(change: dict[str, str]) -> None:
-    changed = ROWS[0].model_copy(update=change)
+    changed = replace(ROWS[0], **change)
     assert manifest(changed, *ROWS[1:]).content_sha256() != manifest().content_sha256()
 
 

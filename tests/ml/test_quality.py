@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -89,15 +91,15 @@ def test_a_group_in_two_splits_is_a_finding() -> None:
 def test_images_unlike_the_others_are_a_hint() -> None:
     prints = [fingerprint(noise(seed) // 2) for seed in range(9)]
     found = quality.of_outliers(
-        [(32, 32)] * 8 + [(300, 300)], [*prints[:7], fingerprint(noise() // 2 + 120), prints[8]]
+        [(32, 32)] * 8 + [(300, 300)], np.stack([*prints[:7], fingerprint(noise() // 2 + 120), prints[8]])
     )
     assert found == [[]] * 7 + [["brightness_outlier"], ["size_outlier"]]
-    assert quality.of_outliers([], []) == []
+    assert quality.of_outliers([], np.zeros((0, 1024), np.uint8)) == []
 
 
 def test_a_finding_counts_the_images_and_names_some() -> None:
     clean = manifest(a=30, b=30)
-    marked = [row.model_copy(update={"issues": ["constant_image"]}) for row in clean.rows[:25]]
+    marked = [replace(row, issues=["constant_image"]) for row in clean.rows[:25]]
     issue = found(clean.model_copy(update={"rows": (*marked, *clean.rows[25:])}))["constant_image"]
     assert (issue.count, issue.severity, len(issue.examples)) == (25, "warning", 20)
     assert issue.rows == list(range(20))
@@ -129,6 +131,6 @@ def test_refused_files_are_grouped_by_their_reason() -> None:
 
 def test_errors_come_first() -> None:
     clean = manifest(a=10, b=10)
-    marked = clean.rows[0].model_copy(update={"issues": ["tiny_image", "same_pixels_two_labels"]})
+    marked = replace(clean.rows[0], issues=["tiny_image", "same_pixels_two_labels"])
     issues = quality.findings(clean.model_copy(update={"rows": (marked, *clean.rows[1:])}), [], [])
     assert [issue.severity for issue in issues] == ["error", "warning"]

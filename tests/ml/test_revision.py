@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_packs_without_a_removed_image_stay_as_they_are(tmp_path: Path) -> None:
     first = taken_in(tmp_path, {path: encoded(image) for path, image in pixels.items()})
     with PackWriter(tmp_path, max_mb=1) as writer, PackReader(first.pack_paths) as packs:
         places = [writer.add(packs.read_encoded(row.pack, row.member)) for row in first.manifest.rows]
-    rows = [row.model_copy(update=place._asdict()) for row, place in zip(first.manifest.rows, places, strict=True)]
+    rows = [replace(row, **place._asdict()) for row, place in zip(first.manifest.rows, places, strict=True)]
     assert [row.pack for row in rows] == [0, 0, 1, 1, 2, 2, 3, 3]
     scattered = Ingested(first.manifest.model_copy(update={"rows": tuple(rows)}), writer.paths, first.report)
     revised = changed(scattered, tmp_path, excluded=[rows[3].path])

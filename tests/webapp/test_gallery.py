@@ -1,6 +1,7 @@
 """The images of a data set: the grid and the page of one image."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _changed_rows(dataset: Dataset, **changes: dict[int, Any]) -> None:
     """Writes the data set's list of images anew: `changes` are values of a field by the number of the row."""
     manifest = contents.manifest_of(dataset)
     rows = [
-        row.model_copy(update={field: values[number] for field, values in changes.items() if number in values})
+        replace(row, **{field: values[number] for field, values in changes.items() if number in values})
         for number, row in enumerate(manifest.rows)
     ]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """Version 1 of the REST interface: the same services as the pages, as JSON."""
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, g, request
@@ -108,7 +109,7 @@ def list_images(dataset_id: int) -> Json:
     for number, row in contents.rows_of(datasets.get_ready(dataset_id), start, **vars(bodies.image_filter())):
         if len(items) == limit:
             return {"items": items, "next": str(number)}
-        items.append({"number": number, **row.model_dump(mode="json", exclude=PLACE)})
+        items.append({"number": number, **{name: fact for name, fact in asdict(row).items() if name not in PLACE}})
     return {"items": items, "next": None}
 
 
