@@ -87,7 +87,7 @@ class Issue(Frozen):
 
 def of_image(image_HWC: NDArray[np.uint8], fingerprint: Fingerprint) -> list[str]:
     """Kinds of issues that one image shows by itself; `fingerprint` is its small grey picture."""
-    if (image_HWC == image_HWC[0, 0]).all():
+    if fingerprint.min() == fingerprint.max() and (image_HWC == image_HWC[0, 0]).all():
         issues = ["constant_image"]
     elif np.bincount(fingerprint).max() > NEAR_EMPTY * fingerprint.size:
         issues = ["near_empty_image"]

@@ -258,8 +258,7 @@ def _lines(scale_P: Floats, shift_P: Floats, side: int) -> Floats:
 
 def _blurred(pictures_PSS: Floats, times: int = 1) -> Floats:
     blur_SS = _blur(pictures_PSS.shape[1], times)
-    blurred_PSS: Floats = blur_SS @ pictures_PSS @ blur_SS.T
-    return blurred_PSS
+    return np.asarray(blur_SS @ pictures_PSS @ blur_SS.T, np.float32)
 
 
 def _correlation(left_PSS: Floats, right_PSS: Floats) -> Floats:
