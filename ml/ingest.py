@@ -78,7 +78,7 @@ def ingest(
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Rows by the ten thousand come into being, and none is garbage: no collection goes through them again and again."""
+    """Rows by the ten thousand come into being, and none is garbage: the collector need not go through them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
