@@ -95,6 +95,24 @@ def test_the_page_of_an_image_tells_what_versions_say(
     assert "trained on it" in client.get("/datasets/1/images/0").text
 
 
+def test_what_a_version_saw_in_an_earlier_version_of_the_data_set_is_told(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        _judged({"benign": 0.125, "malignant": 0.875}, "test")
+        first = db.session.get_one(Dataset, 1)
+        second = factories.make_dataset(line=first.line, number=2, parent_number=1)
+        rows = contents.manifest_of(second).rows
+        _changed_rows(second, sha256={15: rows[12].sha256, 12: "0" * 64})
+        address = f"/datasets/{second.id}/images"
+    auth.login("viewer")
+    moved = client.get(f"{address}/15").text
+    for text in ("tested on it", ">version 1<", "87.5"):
+        assert text in moved
+    assert "What versions say" not in client.get(f"{address}/12").text
+    assert ">version 1<" not in client.get("/datasets/1/images/12").text
+
+
 def test_answers_that_are_gone_leave_the_page_of_the_image_whole(app: Flask, client: FlaskClient, auth: Auth) -> None:
     with app.app_context():
         factories.make_evaluation(factories.make_version(), predictions_sha256="0" * 64)

@@ -42,7 +42,7 @@ def manifest_of(dataset: Dataset) -> Manifest:
     return _manifest(cast(Hashable, store()), dataset.manifest_sha256)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _manifest(store: Hashable, sha256: str) -> Manifest:
     with cast(Store, store).fetch(sha256) as path:
         verify(path, sha256)
