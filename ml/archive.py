@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import cifar, containers, dicom, grouping, images, masks, npz, patterns
+from ml import cifar, containers, dicom, grouping, images, masks, npz
 from ml.budget import Budget
 from ml.config import ArchiveLimits, Split
 from ml.containers import Entry
@@ -21,6 +21,7 @@ from ml.errors import BadArchive, BadImage
 from ml.images import Header
 from ml.labels import MAX_MB, NAMES, Row, Table
 from ml.layout import Layout, LeftOut, image_path, may_be_dicom, printable
+from ml.patterns import Pattern
 
 LeftOutReport = Callable[[str, str], None]  # path, reason
 
@@ -195,7 +196,8 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
         rule = "The class is the label in the batches of CIFAR"
         return Archive(path, kind, limits, (), Layout.of(()), None, rule, None, None, names)
     excluded = masks.propose(paths)
-    kept = [path for path in paths if not (excluded and patterns.search(excluded, path, "exclude pattern"))]
+    masks_of = Pattern(excluded, "exclude pattern") if excluded else None
+    kept = [path for path in paths if not (masks_of and masks_of.search(path))]
     layout = Layout.of(kept)
     grouped = None if table and table.has_groups else grouping.propose(kept, 0 if table else layout.class_depth)
     rule = f"The class is in the table {table.name}" if table else layout.rule

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ml import patterns
+from ml.patterns import Pattern
 
 MIN_MATCHED = 0.95
 MIN_MEAN_SIZE = 1.5
@@ -54,8 +54,9 @@ def propose(paths: Sequence[str], class_depth: int = 1) -> Proposal | None:
 def _found(pattern: str, paths: Sequence[str]) -> list[tuple[str, str]]:
     """Path and group where the pattern matches; nothing, and soon, where it misses too many."""
     found: list[tuple[str, str]] = []
+    rule = Pattern(pattern, "group rule")
     for number, path in enumerate(paths, start=1):
-        if match := patterns.search(pattern, path, "group rule"):
+        if match := rule.search(path):
             found.append((path, match.group(1)))
         elif number - len(found) > (1 - MIN_MATCHED) * len(paths):
             return []

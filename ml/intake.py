@@ -9,12 +9,13 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import patterns, similarity
+from ml import similarity
 from ml.archive import Candidate
 from ml.config import ArchiveLimits, IngestOptions, Split
 from ml.errors import BadImage
 from ml.looking import IMAGES_AT_ONCE, Decode, Looking, Seen, is_small
 from ml.pack import PackWriter, Place
+from ml.patterns import Pattern
 from ml.quality import Refused
 
 _AHEAD = 16  # batches on their way: enough for all cores, few enough for the memory
@@ -66,6 +67,11 @@ class Intake:
     _batch: list[_Taken] = field(default_factory=list)
     _waiting: deque[tuple[list[_Taken], "Future[list[Seen | BadImage]]"]] = field(default_factory=deque)
 
+    def __post_init__(self) -> None:
+        excluded, grouped = self.options.exclude_pattern, self.options.group_pattern
+        self._excluded = Pattern(excluded, "exclude pattern") if excluded else None
+        self._grouped = Pattern(grouped, "group pattern") if grouped else None
+
     def __enter__(self) -> Self:
         self._looking.__enter__()
         return self
@@ -88,8 +94,7 @@ class Intake:
 
     def take(self, candidate: Candidate) -> None:
         """Packs the image, now or soon, or remembers why not."""
-        pattern = self.options.exclude_pattern
-        if pattern and patterns.search(pattern, candidate.path.partition("#")[0], "exclude pattern"):
+        if self._excluded and self._excluded.search(candidate.path.partition("#")[0]):
             self.leave_out(candidate.path, "It matches the exclude pattern.")
             return
         self.classes.add(candidate.label)
@@ -133,8 +138,8 @@ class Intake:
         self.tick()
 
     def _pack(self, candidate: Candidate, label: str, seen: Seen) -> None:
-        group = _group(candidate, self.options.group_pattern)
-        no_group = ["no_group"] if self.options.group_pattern and group is None else []
+        group = (self._grouped and self._grouped.group(candidate.path)) or candidate.group
+        no_group = ["no_group"] if self._grouped and group is None else []
         self._prints += seen.fingerprint.tobytes()
         self.packed.append(
             Packed(
@@ -151,11 +156,3 @@ class Intake:
                 seen.issues + no_group,
             )
         )
-
-
-def _group(candidate: Candidate, pattern: str | None) -> str | None:
-    """The patient, by the pattern's first group (the whole match where it has none), or as the source says."""
-    match = patterns.search(pattern, candidate.path, "group pattern") if pattern else None
-    if match is None:
-        return candidate.group
-    return (match.group(1) if match.re.groups else match.group()) or None

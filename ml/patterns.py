@@ -5,6 +5,7 @@ run and knows a time limit, but writes counted repeats out when it compiles: 'a{
 """
 
 import re
+import time
 import warnings
 
 import regex
@@ -12,6 +13,7 @@ import regex
 from ml.errors import BadConfig
 
 TIMEOUT_S = 0.5
+TOTAL_S = 60.0
 _MAX_NODES = 20_000
 _COUNT = re.compile(r"(.?)\{(\d+)", re.DOTALL)
 _VERBOSE = re.compile(r"\(\?[a-zA-Z-]*x")
@@ -32,15 +34,40 @@ def check(pattern: str) -> None:
         raise ValueError(f"Not a regular expression: {error}") from error
 
 
-def search(pattern: str, path: str, name: str) -> "regex.Match[str] | None":
-    """The first match of a checked pattern; `name` is what the user calls it. Raises BadConfig where it takes long."""
-    try:
-        return regex.search(pattern, path, timeout=TIMEOUT_S)
-    except TimeoutError as error:
-        raise BadConfig(
-            f"The {name} '{pattern}' takes more than {TIMEOUT_S:g} s on the path '{path}'. Write it without repeats "
-            "of what itself repeats, such as (a+)+, and try again."
-        ) from error
+class Pattern:
+    """A checked pattern that is searched for in many paths. Each search has its limit, and all of them have one.
+
+    `name` is what the user calls it. Searching raises BadConfig where a limit is passed.
+    """
+
+    def __init__(self, pattern: str, name: str, total_s: float = TOTAL_S) -> None:
+        self._pattern = regex.compile(pattern)
+        self._name = name
+        self._total_s = total_s
+        self._spent_s = 0.0
+
+    def search(self, path: str) -> "regex.Match[str] | None":
+        """The first match."""
+        started_s = time.perf_counter()
+        try:
+            match = self._pattern.search(path, timeout=TIMEOUT_S)
+        except TimeoutError as error:
+            raise self._too_slow(f"more than {TIMEOUT_S:g} s on the path '{path}'") from error
+        self._spent_s += time.perf_counter() - started_s
+        if self._spent_s > self._total_s:
+            raise self._too_slow(f"more than {self._total_s:g} s on all paths together")
+        return match
+
+    def group(self, path: str) -> str | None:
+        """What the first bracket of the pattern holds, or the whole match where it has none; nothing is None."""
+        match = self.search(path)
+        return match and ((match.group(1) if self._pattern.groups else match.group()) or None)
+
+    def _too_slow(self, how: str) -> BadConfig:
+        return BadConfig(
+            f"The {self._name} '{self._pattern.pattern}' takes {how}. Write it without repeats of what itself "
+            "repeats, such as (a+)+, and try again."
+        )
 
 
 def _nodes(pattern: str) -> int:

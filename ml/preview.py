@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ml import patterns
 from ml.archive import Archive, Candidate, look
 from ml.config import ArchiveLimits, Frozen, IngestOptions
 from ml.errors import BadImage
 from ml.manifest import propose_positive_class
+from ml.patterns import Pattern
 from ml.quality import Refused
 
 MAX_LISTED = 200
@@ -78,11 +78,12 @@ def preview(
     """What the archive holds, seen through the options. Raises BadArchive, BadConfig. `tick` may raise to stop."""
     archive = look(path, limits, tick)
     options = settled(options, archive)
-    found = _Found(options.exclude_pattern or "")
+    found = _Found(Pattern(options.exclude_pattern, "exclude pattern") if options.exclude_pattern else None)
     for candidate in archive.candidates(found.leave_out, tick):
         found.take(candidate)
     paths = [path for path, _ in found.groups]
-    grouped = examples(options.group_pattern, paths) if options.group_pattern else found.given_groups()
+    pattern = Pattern(options.group_pattern, "group pattern") if options.group_pattern else None
+    grouped = examples(pattern, paths) if pattern else found.given_groups()
     named = {example.group for example in grouped if example.group is not None}
     classes = sorted(found.classes.items())
     return Preview(
@@ -106,21 +107,16 @@ def preview(
     )
 
 
-def examples(pattern: str, paths: Iterable[str]) -> list[GroupExample]:
+def examples(pattern: Pattern, paths: Iterable[str]) -> list[GroupExample]:
     """The group that the pattern finds in each path. Raises BadConfig where the pattern takes too long."""
-    found = []
-    for path in paths:
-        match = patterns.search(pattern, path, "group pattern")
-        group = match and ((match.group(1) if match.re.groups else match.group()) or None)
-        found.append(GroupExample(path=path, group=group))
-    return found
+    return [GroupExample(path=path, group=pattern.group(path)) for path in paths]
 
 
 @dataclass
 class _Found:
     """What has been seen so far."""
 
-    exclude_pattern: str
+    exclude_pattern: Pattern | None
     classes: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
@@ -134,9 +130,7 @@ class _Found:
         self.left_out.append(Refused(path=path, reason=reason))
 
     def take(self, candidate: Candidate) -> None:
-        if self.exclude_pattern and patterns.search(
-            self.exclude_pattern, candidate.path.partition("#")[0], "exclude pattern"
-        ):
+        if self.exclude_pattern and self.exclude_pattern.search(candidate.path.partition("#")[0]):
             self.leave_out(candidate.path, "It matches the exclude pattern.")
             return
         try:

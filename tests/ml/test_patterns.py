@@ -4,6 +4,7 @@ import pytest
 
 from ml import patterns
 from ml.errors import BadConfig
+from ml.patterns import Pattern
 
 ENDLESS = "(a|aa)+$"
 
@@ -42,14 +43,23 @@ def test_verbose_patterns_are_refused(pattern: str) -> None:
 
 
 def test_a_match_gives_its_groups() -> None:
-    match = patterns.search(r"/(p\d+)_", "benign/p12_3.png", "group pattern")
+    pattern = Pattern(r"/(p\d+)_", "group pattern")
+    match = pattern.search("benign/p12_3.png")
     assert match is not None
-    assert match.group(1) == "p12"
-    assert patterns.search(r"/(p\d+)_", "benign/12.png", "group pattern") is None
+    assert match.group(1) == pattern.group("benign/p12_3.png") == "p12"
+    assert pattern.search("benign/12.png") is None
+    assert Pattern(r"p\d+", "group pattern").group("benign/p12_3.png") == "p12"
+    assert Pattern(r"p(x?)", "group pattern").group("benign/p12_3.png") is None
 
 
 def test_a_match_without_end_is_stopped_and_named() -> None:
     with pytest.raises(
         BadConfig, match=r"The exclude pattern '\(a\|aa\)\+\$' takes more than 0\.5 s on the path 'a+b'"
     ):
-        patterns.search(ENDLESS, 200 * "a" + "b", "exclude pattern")
+        Pattern(ENDLESS, "exclude pattern").search(200 * "a" + "b")
+
+
+def test_many_slow_searches_are_stopped_together() -> None:
+    pattern = Pattern(ENDLESS, "group pattern", total_s=0.05)
+    with pytest.raises(BadConfig, match=r"takes more than 0\.05 s on all paths together"):
+        list(map(pattern.search, 1_000 * [24 * "a" + "b"]))

@@ -8,6 +8,7 @@ import pytest
 from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadConfig
 from ml.ingest import ingest
+from ml.patterns import Pattern
 from ml.preview import examples, preview
 from tests.ml.factories import encoded, files, medmnist, noise, npz_of, zip_of
 
@@ -60,9 +61,12 @@ def test_arrays_and_unreadable_files_have_a_preview_too(tmp_path: Path) -> None:
 
 
 def test_a_pattern_is_tried_on_paths() -> None:
-    assert [example.group for example in examples(r"p(\d+)", ["a/p1_2.png", "a/x.png"])] == ["1", None]
+    assert [example.group for example in examples(Pattern(r"p(\d+)", "group pattern"), ["a/p1_2.png", "a/x.png"])] == [
+        "1",
+        None,
+    ]
     with pytest.raises(BadConfig, match="group pattern"):
-        examples(r"(a|aa)+$", ["a" * 200 + "!"])
+        examples(Pattern(r"(a|aa)+$", "group pattern"), ["a" * 200 + "!"])
 
 
 @pytest.mark.skipif(not os.environ.get("APP_TEST_DATA"), reason="APP_TEST_DATA is not set")
