@@ -11,14 +11,15 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from ml.similarity import SIDE, fingerprint, near_pairs
+from ml.fingerprints import SIDE, Fingerprints, fingerprint
+from ml.similarity import near_pairs
 
 Picture = Image.Image
 Pairs = set[tuple[int, int]]
@@ -63,7 +64,7 @@ def _judged(pictures: list[Picture], make: Callable[[Picture, np.random.Generato
     copies = [make(pictures[origin], generator) for origin in origins]
     prints_NP = np.stack([fingerprint(np.asarray(picture)) for picture in [*pictures, *copies]])
     wanted = {(origin, len(pictures) + number) for number, origin in enumerate(origins)}
-    ours, plain = set(near_pairs(prints_NP)), _phash_pairs(prints_NP)
+    ours, plain = set(_near_pairs(prints_NP)), _phash_pairs(prints_NP)
     counts = [[len(wanted), len(found & wanted), len(found - wanted)] for found in (ours, plain)]
     return np.array(counts).reshape(-1)
 
@@ -81,8 +82,13 @@ def _row(counts: NDArray[np.int64]) -> str:
 
 def _without_copies(pictures: list[Picture]) -> list[Picture]:
     prints_NP = np.stack([fingerprint(np.asarray(picture)) for picture in pictures])
-    later = {right for _, right in near_pairs(prints_NP)}
+    later = {right for _, right in _near_pairs(prints_NP)}
     return [picture for number, picture in enumerate(pictures) if number not in later]
+
+
+def _near_pairs(prints_NP: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+    with Fingerprints.of(prints_NP) as prints:
+        yield from near_pairs(prints, np.arange(len(prints_NP)))
 
 
 def _phash_pairs(prints_NP: NDArray[np.uint8]) -> Pairs:

@@ -70,10 +70,11 @@ def ingest(
             intake.take(candidate)
             report(intake.done)
         intake.finish()
-    with _collector_paused():
-        manifest = _manifest(intake)
-        manifest.write(folder / MANIFEST_NAME)
-        return Ingested(manifest, packs.paths, reported(manifest, intake.rejected, intake.left_out, options.splits))
+        packs.close()
+        with _collector_paused():
+            manifest = _manifest(intake)
+    manifest.write(folder / MANIFEST_NAME)
+    return Ingested(manifest, packs.paths, reported(manifest, intake.rejected, intake.left_out, options.splits))
 
 
 @contextmanager
@@ -96,12 +97,12 @@ def _manifest(intake: Intake) -> Manifest:
     _check_classes(Counter(labels), intake)
     _check_groups(packed, options)
     classes = tuple(sorted(set(labels)))
-    groups, hashes, prints_NP = _groups(packed), [image.sha256 for image in packed], intake.fingerprints()
-    clusters = similarity.clusters(prints_NP, hashes)
+    groups, hashes = _groups(packed), [image.sha256 for image in packed]
+    clusters = similarity.clusters(intake.prints, hashes)
     chosen = _split(packed, labels, splits.units(groups, clusters, [image.path for image in packed]), options)
     waiting = quality.quarantined(labels, clusters)
     copies = quality.of_copies(labels, chosen, hashes, clusters, groups, waiting)
-    outliers = quality.of_outliers([(image.width, image.height) for image in packed], prints_NP)
+    outliers = quality.of_outliers([(image.width, image.height) for image in packed], intake.prints)
     rows = tuple(
         ImageRow(
             path=image.path,

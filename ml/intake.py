@@ -6,13 +6,10 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ml import similarity
 from ml.archive import Candidate
 from ml.config import ArchiveLimits, IngestOptions, Split
 from ml.errors import BadImage
+from ml.fingerprints import Fingerprints
 from ml.looking import IMAGES_AT_ONCE, Decode, Looking, Seen, is_small
 from ml.pack import PackWriter, Place
 from ml.patterns import Pattern
@@ -62,31 +59,30 @@ class Intake:
     rejected: list[Refused] = field(default_factory=list)
     left_out: list[Refused] = field(default_factory=list)
     classes: set[str] = field(default_factory=set)
-    _prints: bytearray = field(default_factory=bytearray)
+    prints: Fingerprints = field(init=False)
     _looking: Looking = field(default_factory=Looking)
     _batch: list[_Taken] = field(default_factory=list)
     _waiting: deque[tuple[list[_Taken], "Future[list[Seen | BadImage]]"]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
+        self.prints = Fingerprints(self.packs.folder)
         excluded, grouped = self.options.exclude_pattern, self.options.group_pattern
         self._excluded = Pattern(excluded, "exclude pattern") if excluded else None
         self._grouped = Pattern(grouped, "group pattern") if grouped else None
 
     def __enter__(self) -> Self:
         self._looking.__enter__()
+        self.prints.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._looking.__exit__(*error)
+        self.prints.__exit__(*error)
 
     @property
     def done(self) -> int:
         """Files seen, whatever became of them."""
         return len(self.packed) + len(self.rejected) + len(self.left_out)
-
-    def fingerprints(self) -> NDArray[np.uint8]:
-        """The fingerprints of what is packed, shape (N, 1024)."""
-        return np.frombuffer(self._prints, np.uint8).reshape(-1, similarity.SIDE**2)
 
     def leave_out(self, path: str, reason: str) -> None:
         """Remembers a file that is no image of the data set."""
@@ -140,7 +136,7 @@ class Intake:
     def _pack(self, candidate: Candidate, label: str, seen: Seen) -> None:
         group = (self._grouped and self._grouped.group(candidate.path)) or candidate.group
         no_group = ["no_group"] if self._grouped and group is None else []
-        self._prints += seen.fingerprint.tobytes()
+        self.prints.add(seen.fingerprint)
         self.packed.append(
             Packed(
                 candidate.path,

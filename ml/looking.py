@@ -21,11 +21,11 @@ from typing import NamedTuple, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import images, pack, quality, similarity
+from ml import fingerprints, images, pack, quality
 from ml.errors import BadImage
+from ml.fingerprints import Fingerprint
 from ml.images import ImageArray, ImageFile
 from ml.pack import Encoded
-from ml.similarity import Fingerprint
 
 _MOST = 4  # each may hold an image of 100 megapixels
 _SMALL_BYTES = 64 << 10
@@ -52,7 +52,7 @@ def look(decode: Decode) -> Seen | BadImage:
     except BadImage as error:
         return error
     height, width = image_HWC.shape[:2]
-    fingerprint = similarity.fingerprint(image_HWC)
+    fingerprint = fingerprints.fingerprint(image_HWC)
     issues = quality.of_image(image_HWC, fingerprint)
     return Seen(pack.encode(image_HWC), images.pixel_sha256(image_HWC), width, height, fingerprint, issues)
 

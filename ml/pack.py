@@ -67,12 +67,17 @@ class _Forward:
 
 
 class PackWriter:
-    """Writes images into `folder`; starts a new pack where the next image would pass `max_mb`."""
+    """Writes images into `folder`; starts a new pack where the next image would pass a limit.
 
-    def __init__(self, folder: Path, max_mb: int = 256) -> None:
+    A limit on their number bounds the index, which stays in memory until the pack is complete.
+    """
+
+    def __init__(self, folder: Path, max_mb: int = 256, max_images: int = 10_000) -> None:
         self.paths: list[Path] = []
-        self._folder = folder
+        self.folder = folder
         self._max_bytes = max_mb * 1_000_000
+        self._max_images = max_images
+        self._images_in_pack = 0
         self._written_bytes = 0
         self._images = 0
         self._zip: zipfile.ZipFile | None = None
@@ -80,7 +85,8 @@ class PackWriter:
     def add(self, image: Encoded) -> Place:
         """Where the image lies from now on; the number of a pack is its index in `paths`."""
         size = len(image.png) + len(image.thumbnail_jpeg)
-        if self._zip is None or self._written_bytes + size > self._max_bytes:
+        is_full = self._written_bytes + size > self._max_bytes or self._images_in_pack == self._max_images
+        if self._zip is None or is_full:
             self._zip = self._next_pack()
         member = f"{self._images:06d}.png"
         offset = _store(self._zip, member, image.png)
@@ -90,6 +96,7 @@ class PackWriter:
             place = place._replace(thumbnail_offset=thumbnail_offset, thumbnail_length=len(image.thumbnail_jpeg))
         self._written_bytes += size
         self._images += 1
+        self._images_in_pack += 1
         return place
 
     def close(self) -> None:
@@ -101,9 +108,9 @@ class PackWriter:
 
     def _next_pack(self) -> zipfile.ZipFile:
         self.close()
-        path = self._folder / f"pack-{len(self.paths):04d}.zip"
+        path = self.folder / f"pack-{len(self.paths):04d}.zip"
         self.paths.append(path)
-        self._written_bytes = 0
+        self._written_bytes = self._images_in_pack = 0
         self._file = path.open("wb")
         return zipfile.ZipFile(_Forward(self._file), "w", zipfile.ZIP_STORED)  # type: ignore[call-overload]
 

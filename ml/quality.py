@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ml.config import SPLITS, Frozen
+from ml.fingerprints import Fingerprint, Fingerprints
 from ml.manifest import ImageRow, Manifest
-from ml.similarity import Fingerprint
 
 Severity = Literal["info", "warning", "error"]
 
@@ -20,6 +20,7 @@ SIZE_OUTLIER = 2.0  # powers of two between the image's area and the median: fou
 OUTLIER = 5.0  # robust standard deviations
 IMBALANCE = 10
 MAX_EXAMPLES = 20
+_AT_ONCE = 4_096
 _DRAWN_FROM_PX = 96  # in a smaller image no letter or frame can be told from tissue
 
 # kind: (severity, message)
@@ -129,12 +130,14 @@ def _has_steps(grey_HW: NDArray[np.uint8]) -> bool:
     return bool(steps > 0.3 * bright_HW.sum())
 
 
-def of_outliers(sizes: Sequence[tuple[int, int]], prints_NP: NDArray[np.uint8]) -> list[list[str]]:
-    """Kinds of issues that an image shows beside the others: width and height in pixels, fingerprints (N, 1024)."""
+def of_outliers(sizes: Sequence[tuple[int, int]], prints: Fingerprints) -> list[list[str]]:
+    """Kinds of issues that an image shows beside the others: width and height in pixels, fingerprint."""
     if not sizes:
         return []
     pixels_N = np.log2([width * height for width, height in sizes])
-    brightness_N = prints_NP.mean(axis=1)
+    brightness_N = np.concatenate(
+        [prints.block(start, start + _AT_ONCE).mean(axis=1) for start in range(0, len(prints), _AT_ONCE)]
+    )
     is_size_N = np.abs(pixels_N - np.median(pixels_N)) > SIZE_OUTLIER
     spread = 1.4826 * float(np.median(np.abs(brightness_N - np.median(brightness_N))))  # as a standard deviation
     is_bright_N = np.abs(brightness_N - np.median(brightness_N)) > OUTLIER * max(spread, 2.0)

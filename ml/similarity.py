@@ -12,9 +12,9 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-SIDE = 32
+from ml.fingerprints import SIDE, Fingerprints
+
 MIN_CONTRAST = 4.0  # standard deviation in grey levels: below it all pictures look alike
 _SIGNATURE = (6, 0.65)  # frequencies a side, cosine
 _MANY = (20_000, 0.75)  # images from which on the cosine must be higher: the closest pairs are enough work
@@ -31,23 +31,13 @@ _STEPS = 4  # of registration, in each resolution
 _BLOCK = 1_024  # its square of nearnesses stays in the processor's cache
 _PAIRS_AT_ONCE = 512
 
-Fingerprint = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
-def fingerprint(image_HWC: NDArray[np.uint8]) -> Fingerprint:
-    """The grey picture in 32 x 32 pixels, shape (1024,)."""
-    grey = Image.fromarray(image_HWC).convert("L")
-    if grey.size != (SIDE, SIDE):
-        grey = grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(grey).reshape(-1)
-
-
-def clusters(prints_NP: NDArray[np.uint8], hashes: Sequence[str]) -> list[int | None]:
+def clusters(prints: Fingerprints, hashes: Sequence[str]) -> list[int | None]:
     """The number of the cluster of copies and near copies that each image belongs to; None for an image alone.
 
-    `prints_NP` are the fingerprints, shape (N, 1024). Equal `hashes` are exact copies. Clusters are numbered by first
-    appearance; the order changes nothing else.
+    Equal `hashes` are exact copies. Clusters are numbered by first appearance; the order changes nothing else.
     """
     first = {pixels: index for index, pixels in reversed(list(enumerate(hashes)))}
     parent = [first[pixels] for pixels in hashes]
@@ -58,9 +48,8 @@ def clusters(prints_NP: NDArray[np.uint8], hashes: Sequence[str]) -> list[int | 
             index = parent[index]
         return index
 
-    chosen = sorted(first.values())
-    for left, right in near_pairs(prints_NP if len(chosen) == len(prints_NP) else prints_NP[chosen]):
-        ends = sorted((find(chosen[left]), find(chosen[right])))
+    for left, right in near_pairs(prints, np.array(sorted(first.values()), np.int64)):
+        ends = sorted((find(left), find(right)))
         parent[ends[1]] = ends[0]
     roots = [find(index) for index in range(len(hashes))]
     sizes = np.bincount(roots, minlength=len(roots))
@@ -68,35 +57,44 @@ def clusters(prints_NP: NDArray[np.uint8], hashes: Sequence[str]) -> list[int | 
     return [numbers.setdefault(root, len(numbers)) if sizes[root] > 1 else None for root in roots]
 
 
-def near_pairs(prints_NP: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-    """Pairs (left < right) of fingerprints that show the same picture."""
-    blocks = np.split(np.arange(len(prints_NP)), range(_BLOCK, len(prints_NP), _BLOCK))
-    contrast_N = np.concatenate([prints_NP[block].std(axis=1) for block in blocks])
-    judged_N = np.flatnonzero(contrast_N >= MIN_CONTRAST)
+def near_pairs(prints: Fingerprints, among_N: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Pairs (left < right) of fingerprints, among those of the given numbers in ascending order, that show the same
+    picture.
+    """
+    judged_N, spectra_NFF = _judged(prints, among_N)
     if len(judged_N) < 2:
         return
-    spectra_NFF = np.concatenate([_spectra(prints_NP[some]) for some in np.array_split(judged_N, len(blocks))])
     pairs_M2 = _candidates(spectra_NFF)
 
     def prove(start: int) -> list[tuple[int, int]]:
         some_P2 = pairs_M2[start : start + _PAIRS_AT_ONCE]
         flips_P, fits_P = _best_flips(spectra_NFF[some_P2[:, 0]], spectra_NFF[some_P2[:, 1]])
-        return _proven(prints_NP, judged_N[some_P2[fits_P]], flips_P[fits_P])
+        return _proven(prints, judged_N[some_P2[fits_P]], flips_P[fits_P])
 
     with ThreadPoolExecutor() as pool:
         for found in pool.map(prove, range(0, len(pairs_M2), _PAIRS_AT_ONCE)):
             yield from found
 
 
-def _proven(
-    prints_NP: NDArray[np.uint8], pairs_P2: NDArray[np.int64], flips_P: NDArray[np.int64]
-) -> list[tuple[int, int]]:
+def _judged(prints: Fingerprints, among_N: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
+    """The numbers of the pictures with contrast, and their spectra."""
+    judged, spectra = [np.zeros(0, np.int64)], [np.zeros((0, _OVERLAY[0], _OVERLAY[0]), np.float32)]
+    for start in range(0, len(prints), _BLOCK):
+        prints_BP = prints.block(start, start + _BLOCK)
+        has_contrast_B = prints_BP.std(axis=1) >= MIN_CONTRAST
+        numbers_B = np.intersect1d(np.flatnonzero(has_contrast_B) + start, among_N, assume_unique=True)
+        judged.append(numbers_B)
+        spectra.append(_spectra(prints_BP[numbers_B - start]))
+    return np.concatenate(judged), np.concatenate(spectra)
+
+
+def _proven(prints: Fingerprints, pairs_P2: NDArray[np.int64], flips_P: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Those pairs that agree after registration, from coarse to fine: most fall in low resolution.
 
     A crop is part of the whole, and the whole is no part of the crop: whichever of the two the right picture is.
     """
-    left_PSS = _flipped(prints_NP[pairs_P2[:, 0]], flips_P)
-    right_PSS = prints_NP[pairs_P2[:, 1]].reshape(-1, SIDE, SIDE).astype(np.float32)
+    left_PSS = _flipped(prints.take(pairs_P2[:, 0]), flips_P)
+    right_PSS = prints.take(pairs_P2[:, 1]).reshape(-1, SIDE, SIDE).astype(np.float32)
     place_P4 = np.tile(np.array([1, 0, 1, 0], np.float32), (len(pairs_P2), 1))
     for factor, is_hopeful in ((4, _is_hopeful_small), (2, _is_hopeful)):
         small_left, small_right = _reduced(left_PSS, factor), _reduced(right_PSS, factor)

@@ -1,5 +1,6 @@
 """Small images are looked at in processes beside this one, which end with it and fall alone."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -34,7 +35,13 @@ def looking() -> Iterator[Looking]:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """The processes that look at images; other tests may have left helpers of Python's own."""
+    own = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any("looking.serve" in part for part in child.cmdline()):
+                own.append(child)
+    return own
 
 
 def small_files() -> list[ImageFile]:

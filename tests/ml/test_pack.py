@@ -98,3 +98,10 @@ def test_a_pack_without_its_end_is_refused(tmp_path: Path) -> None:
     paths[0].write_bytes(paths[0].read_bytes()[:-30])
     with pytest.raises(BadArtifact, match=r"pack-0000\.zip"):
         PackReader(paths).read(*places[0])
+
+
+def test_a_pack_of_many_small_images_ends_at_a_number(tmp_path: Path) -> None:
+    with PackWriter(tmp_path, max_images=2) as writer:
+        places = [writer.add(encode(np.zeros((4, 4, 3), np.uint8))) for _ in range(5)]
+    assert [place.pack for place in places] == [0, 0, 1, 1, 2]
+    assert len(writer.paths) == 3

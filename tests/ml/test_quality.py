@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from ml import quality
 from ml.config import Split
+from ml.fingerprints import Fingerprints, fingerprint
 from ml.manifest import ImageRow, Manifest
 from ml.quality import Issue, Refused
-from ml.similarity import fingerprint
 from tests.ml.factories import noise
 
 
@@ -90,11 +90,12 @@ def test_a_group_in_two_splits_is_a_finding() -> None:
 
 def test_images_unlike_the_others_are_a_hint() -> None:
     prints = [fingerprint(noise(seed) // 2) for seed in range(9)]
-    found = quality.of_outliers(
-        [(32, 32)] * 8 + [(300, 300)], np.stack([*prints[:7], fingerprint(noise() // 2 + 120), prints[8]])
-    )
+    shown = np.stack([*prints[:7], fingerprint(noise() // 2 + 120), prints[8]])
+    with Fingerprints.of(shown) as kept:
+        found = quality.of_outliers([(32, 32)] * 8 + [(300, 300)], kept)
     assert found == [[]] * 7 + [["brightness_outlier"], ["size_outlier"]]
-    assert quality.of_outliers([], np.zeros((0, 1024), np.uint8)) == []
+    with Fingerprints() as none:
+        assert quality.of_outliers([], none) == []
 
 
 def test_a_finding_counts_the_images_and_names_some() -> None:

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from ml import synthetic
-from ml.similarity import clusters, fingerprint
+from ml.fingerprints import Fingerprints, fingerprint
+from ml.similarity import clusters
 
 COUNT = 60
 
@@ -21,7 +22,8 @@ def pictures() -> list[Image.Image]:
 
 def clusters_of(pictures: list[Image.Image]) -> list[int | None]:
     prints = np.stack([fingerprint(np.asarray(picture)) for picture in pictures])
-    return clusters(prints, [picture.tobytes().hex() for picture in pictures])
+    with Fingerprints.of(prints) as kept:
+        return clusters(kept, [picture.tobytes().hex() for picture in pictures])
 
 
 def compressed(picture: Image.Image) -> Image.Image:
