@@ -83,10 +83,17 @@
     }
 
     async function send(offset) {
+      let pause_ms = 1000;
       while (offset < file.size && !isPaused) {
         const status = await piece(offset);
         if (isPaused) return;
         if (status === 413 || status === 403 || status === 401) return view.stop(`The server refused the upload (${status}).`);
+        if (status >= 500) {
+          view.say(`The server cannot take more now (${status}). The next try is in ${pause_ms / 1000} s; nothing is lost.`);
+          await new Promise((resolve) => setTimeout(resolve, pause_ms));
+          pause_ms = Math.min(2 * pause_ms, LONGEST_PAUSE_MS);
+          if (isPaused) return;
+        } else pause_ms = 1000;
         offset = status === 204 ? Math.min(offset + PIECE, file.size) : await reached();
         if (offset === null) {
           if (isPaused) return;

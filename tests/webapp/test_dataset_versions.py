@@ -1,6 +1,9 @@
 """A changed data set is the next version of its line; what was taken out is really gone."""
 
+import time
+from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -15,7 +18,7 @@ from tests.ml.factories import encoded, noise, zip_bytes
 from tests.webapp.conftest import Ingest
 from webapp.datasets import contents, versions
 from webapp.errors import Conflict
-from webapp.models import AuditEvent, Dataset, ModelVersion, db
+from webapp.models import AuditEvent, Dataset, ModelVersion, db, take_turns
 
 
 def content(first_seed: int = 0) -> dict[str, bytes]:
@@ -191,6 +194,48 @@ def test_a_group_cannot_be_removed_past_a_version_in_the_making(
     db.session.expire_all()
     made = post(client, auth, ingest, f"/datasets/{dataset_id}/remove-group", group="3")
     assert newest_rows_of_group(made, "3") == 0
+
+
+def test_a_group_is_not_removed_past_a_version_that_became_ready_at_that_moment(
+    dataset_id: int, context: Flask, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late() -> None:
+        with context.app_context():
+            dataset = db.session.get_one(Dataset, dataset_id)
+            ingest(versions.change(dataset, Change(excluded=versions.paths_of(dataset, [0])), factories.find_user()).id)
+        take_turns()
+
+    monkeypatch.setattr(versions, "take_turns", late)
+    with pytest.raises(Conflict, match="became ready"):
+        versions.remove_group(db.session.get_one(Dataset, dataset_id), "3", factories.find_user())
+
+
+def test_two_groups_removed_at_once_are_both_remembered(
+    dataset_id: int, context: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late() -> None:
+        with context.app_context():
+            dataset = db.session.get_one(Dataset, dataset_id)
+            dataset.report = dataset.report | {"removed_groups": ["2"]}
+            db.session.commit()
+        take_turns()
+
+    monkeypatch.setattr(versions, "take_turns", late)
+    dataset = db.session.get_one(Dataset, dataset_id)
+    versions.remove_group(dataset, "3", factories.find_user())
+    assert dataset.report["removed_groups"] == ["2", "3"]
+
+
+def test_a_group_of_many_images_is_planned_in_a_moment(dataset_id: int, context: Flask, tmp_path: Path) -> None:
+    dataset = db.session.get_one(Dataset, dataset_id)
+    manifest = contents.manifest_of(dataset)
+    one = replace(manifest.rows[0], group="large")
+    rows = tuple(replace(one, path=f"{number}.png", sha256=f"{number:064x}") for number in range(20_000))
+    manifest.model_copy(update={"rows": rows}).write(tmp_path / "manifest")
+    dataset.manifest_sha256 = context.extensions["store"].keep(BytesIO((tmp_path / "manifest").read_bytes()))
+    started_s = time.perf_counter()
+    assert len(versions.plan_removal(dataset, "large").changes) == 1
+    assert time.perf_counter() - started_s < 10  # compared with one another they take minutes
 
 
 def test_models_that_learn_from_a_group_later_or_by_another_model_are_marked_too(

@@ -3,6 +3,8 @@
 import base64
 import datetime
 import hashlib
+import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +13,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from jobs import janitor
-from tests.factories import Auth
+from ml.config import IngestOptions
+from tests.factories import Auth, find_user, make_user
 from tests.ml.factories import files, zip_bytes
 from tests.webapp.conftest import Ingest
+from webapp.datasets import service as datasets
+from webapp.errors import NotFound
 from webapp.models import Dataset, Upload, db, now
 from webapp.resumable import service
 
@@ -186,11 +191,72 @@ def test_expired_uploads_are_gone_and_removed_by_the_janitor(tus: Tus, app: Flas
     assert list(app.extensions["store"].addresses()) == []
 
 
+class Meanwhile(io.BytesIO):
+    """A body of which the last part comes after something else happened."""
+
+    def __init__(self, body: bytes, happens: Callable[[], object]) -> None:
+        super().__init__(body)
+        self.happens = happens
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() == len(self.getvalue()):
+            self.happens()
+        return super().read(size)
+
+
+def test_what_comes_for_an_upload_that_was_just_discarded_is_refused_and_not_kept(context: Flask) -> None:
+    upload = service.create(100, "a.zip", make_user())
+    upload_id = upload.id
+
+    def discard() -> None:
+        with context.app_context():
+            service.discard(db.session.get_one(Upload, upload_id))
+
+    with pytest.raises(NotFound):
+        service.append(upload, 0, Meanwhile(ARCHIVE[:50], discard))
+    assert list(context.extensions["store"].addresses()) == []
+
+
+@pytest.mark.parametrize("checksum", ["sha1 " + base64.b64encode(bytes(20)).decode(), "md5 abc", "sha1 !"])
+def test_a_creation_whose_bytes_are_refused_leaves_no_upload(tus: Tus, app: Flask, checksum: str) -> None:
+    sent = {"Upload-Length": "10", "Content-Type": "application/offset+octet-stream", "Upload-Checksum": checksum}
+    answer = tus.client.post("/uploads", data=b"12345", headers=tus.headers | sent)
+    assert answer.status_code in (400, 422, 460)
+    with app.app_context():
+        assert db.session.query(Upload).count() == 0
+
+
+def test_of_two_data_sets_made_of_one_upload_at_once_one_is_refused(
+    context: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = service.create(len(ARCHIVE), "a.zip", make_user()).id
+    service.append(service.get(upload_id, find_user()), 0, io.BytesIO(ARCHIVE))
+    clean_name = datasets.clean_name
+
+    def late(name: str) -> str:
+        monkeypatch.undo()
+        with context.app_context():
+            datasets.create_from_upload(upload_id, "first", IngestOptions(), find_user())
+        return clean_name(name)
+
+    monkeypatch.setattr(datasets, "clean_name", late)
+    with pytest.raises(NotFound):
+        datasets.create_from_upload(upload_id, "second", IngestOptions(), find_user())
+    assert [dataset.name for dataset in db.session.query(Dataset)] == ["first"]
+
+
+def test_discarding_one_upload_keeps_the_same_bytes_of_another_on_its_way(context: Flask, auth: Auth) -> None:
+    user = make_user()
+    first, second = (service.create(100, "a.zip", user) for _ in range(2))
+    service.append(first, 0, io.BytesIO(ARCHIVE[:50]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "PIECE_BYTES", 50)
+        checksum = ("sha256", hashlib.sha256(ARCHIVE[:100]).digest())
+        service.append(second, 0, Meanwhile(ARCHIVE[:100], lambda: service.discard(first)), checksum)
+    assert {address for address, _ in context.extensions["store"].addresses()} == set(second.part_sha256s)
+
+
 def test_a_stream_that_breaks_off_keeps_what_came(context: Flask, auth: Auth) -> None:
-    import io
-
-    from tests.factories import make_user
-
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             if self.tell() >= 3000:

@@ -45,8 +45,7 @@ def create_from_upload(
     name = clean_name(name or PurePath(upload.filename).name.partition(".")[0] or "Upload")
     with store().open(upload.part_sha256s[0]) as first:
         _refuse_other_formats(first)
-    dataset = Dataset(name=name, archive_part_sha256s=upload.part_sha256s, needs_review=needs_review)
-    db.session.delete(upload)
+    dataset = Dataset(name=name, archive_part_sha256s=resumable.hand_over(upload), needs_review=needs_review)
     return _begin(dataset, options, user)
 
 

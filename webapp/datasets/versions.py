@@ -84,8 +84,12 @@ def contradictions(dataset: Dataset) -> list[list[tuple[int, ImageRow]]]:
 
 @dataclass(frozen=True)
 class Removal:
-    """What taking a group out touches: what goes from which newest version, and the models that learned from it."""
+    """What taking a group out touches: what goes from which newest version, and the models that learned from it.
 
+    `looked_at` are the ids of all data sets that were ready.
+    """
+
+    looked_at: set[int]
     changes: list[tuple[Dataset, Change]]
     held: list[Dataset]
     models: list[ModelVersion]
@@ -100,23 +104,27 @@ def plan_removal(dataset: Dataset, group: str) -> Removal:
     if not group or not pixels:
         raise Invalid(f"Data set {dataset.id} has no group '{group}'.")
     changes, held = [], []
-    newest = _newest()
-    for other in db.session.scalars(select(Dataset).where(Dataset.status == "ready").order_by(Dataset.id)):
+    newest, looked_at = _newest(), _ready_ids()
+    for other in db.session.scalars(select(Dataset).where(Dataset.id.in_(looked_at)).order_by(Dataset.id)):
         rows = contents.manifest_of(other).rows
-        named = [row for row in rows if other.line == dataset.line and row.group == group]
-        copies = [row.path for row in rows if row.sha256 in pixels and row not in named]
-        if named or copies:
+        named = [other.line == dataset.line and row.group == group for row in rows]
+        copies = [row.path for row, is_named in zip(rows, named, strict=True) if row.sha256 in pixels and not is_named]
+        if any(named) or copies:
             held.append(other)
             if other.id == newest[other.line]:
-                changes.append((other, Change(removed_groups=[group] if named else [], excluded=copies)))
+                changes.append((other, Change(removed_groups=[group] if any(named) else [], excluded=copies)))
     _refuse_unfinished({other.line for other in held})
-    return Removal(changes, held, learned_from({other.id for other in held}))
+    return Removal(looked_at, changes, held, learned_from({other.id for other in held}))
 
 
 def _newest() -> dict[str, int]:
     """The id of the newest ready version of each line; one that failed is no version to look at."""
     ready = select(Dataset).where(Dataset.status == "ready").order_by(Dataset.number)
     return {one.line: one.id for one in db.session.scalars(ready)}
+
+
+def _ready_ids() -> set[int]:
+    return set(db.session.scalars(select(Dataset.id).where(Dataset.status == "ready")))
 
 
 def _refuse_unfinished(lines: set[str]) -> None:
@@ -155,7 +163,10 @@ def remove_group(dataset: Dataset, group: str, user: User) -> list[Dataset]:
     """
     removal = plan_removal(dataset, group)
     take_turns()  # the plan takes its time; a model may have come meanwhile
+    db.session.expire_all()
     _refuse_unfinished({other.line for other in removal.held})
+    if _ready_ids() != removal.looked_at:
+        raise Conflict("A data set became ready, or went, at this moment. Look again at what would be removed.")
     models = learned_from({other.id for other in removal.held})
     for other in removal.held:  # what is trained on it from now on, or is being trained, must be marked as well
         other.report = other.report | {"removed_groups": sorted({*other.report.get("removed_groups", []), group})}

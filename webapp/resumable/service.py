@@ -6,7 +6,7 @@ import io
 from typing import BinaryIO
 
 from flask import current_app
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from webapp import objects
 from webapp.errors import AppError, Conflict, Invalid, NotFound, TooLarge
@@ -55,17 +55,27 @@ def get(upload_id: str, user: User) -> Upload:
     """The upload of that person. Raises NotFound, Gone."""
     upload = db.session.get(Upload, upload_id)
     if upload is None or upload.user_id != user.id:
-        raise NotFound("There is no such upload. Begin a new one.")
+        raise _unknown()
     if upload.expires_at <= now():
         raise Gone("The upload has expired. Begin a new one.")
     return upload
+
+
+def begin(upload: Upload, stream: BinaryIO, checksum: tuple[str, bytes] | None) -> None:
+    """Takes in what came with the creation. What is refused leaves no upload: its address was never told."""
+    try:
+        append(upload, 0, stream, checksum)
+    except AppError:
+        discard(upload)
+        raise
 
 
 def append(upload: Upload, offset: int, stream: BinaryIO, checksum: tuple[str, bytes] | None = None) -> None:
     """Takes the bytes of the stream in, piece by piece, each kept and counted before the next is read.
 
     A stream that breaks off leaves what has come. With a checksum all bytes wait for it, in the store, uncounted.
-    Raises Conflict where the offset is not the one reached, TooLarge, ChecksumMismatch.
+    Raises Conflict where the offset is not the one reached, TooLarge, ChecksumMismatch, NotFound where the upload was
+    discarded meanwhile.
     """
     store: Store = current_app.extensions["store"]
     digest = hashlib.new(checksum[0]) if checksum else None
@@ -101,15 +111,18 @@ def _read(stream: BinaryIO, room: int) -> bytes:
 
 
 def _count(upload: Upload, offset: int, pieces: list[tuple[str, int]]) -> int:
-    """The offset after these pieces, which the row holds from now on. Raises Conflict, TooLarge."""
+    """The offset after these pieces, which the row holds from now on. Raises Conflict, TooLarge, NotFound."""
     if len(upload.part_sha256s) + len(pieces) > MAX_PIECES:
         raise TooLarge(f"The upload has {MAX_PIECES} pieces. Begin a new one and send larger pieces.")
     reached = offset + sum(size for _, size in pieces)
-    mine = update(Upload).where(Upload.id == upload.id, Upload.received == offset)
+    upload_id = upload.id
+    mine = update(Upload).where(Upload.id == upload_id, Upload.received == offset)
     values = {"received": reached, "part_sha256s": upload.part_sha256s + [address for address, _ in pieces]}
     done = db.session.execute(mine.values(**values, expires_at=_expiry()).execution_options(synchronize_session=False))
     db.session.commit()
-    db.session.refresh(upload)
+    if db.session.get(Upload, upload_id, populate_existing=True) is None:
+        _forget({address for address, _ in pieces})
+        raise _unknown()
     _check(done.rowcount == 1, upload)  # type: ignore[attr-defined]
     return reached
 
@@ -119,13 +132,43 @@ def _check(is_in_turn: bool, upload: Upload) -> None:
         raise Conflict(f"The upload stands at byte {upload.received}. Ask for the offset and go on from there.")
 
 
+def _unknown() -> NotFound:
+    return NotFound("There is no such upload. Begin a new one.")
+
+
 def discard(upload: Upload) -> None:
     """Forgets the upload and its bytes."""
     addresses = set(upload.part_sha256s)
-    db.session.delete(upload)
-    db.session.commit()
-    for address in addresses - objects.in_use():
-        current_app.extensions["store"].delete(address)
+    if _remove(upload):
+        db.session.commit()
+        _forget(addresses)
+    else:
+        db.session.rollback()
+
+
+def hand_over(upload: Upload) -> list[str]:
+    """The addresses of the pieces, which the caller's transaction takes over. Raises NotFound where another one did."""
+    addresses = list(upload.part_sha256s)
+    if not _remove(upload):
+        db.session.rollback()
+        raise _unknown()
+    return addresses
+
+
+def _remove(upload: Upload) -> bool:
+    """Whether this call removed the row: of two callers one wins. Does not commit."""
+    mine = delete(Upload).where(Upload.id == upload.id).execution_options(synchronize_session=False)
+    is_removed: bool = db.session.execute(mine).rowcount == 1  # type: ignore[attr-defined]
+    db.session.expunge(upload)
+    return is_removed
+
+
+def _forget(addresses: set[str]) -> None:
+    """Deletes what no row names. While an upload comes in, which may be about to name it, the janitor will."""
+    coming = select(Upload.id).where(Upload.received < Upload.length, Upload.expires_at > now())
+    if db.session.scalar(coming.limit(1)) is None:
+        for address in addresses - objects.in_use():
+            current_app.extensions["store"].delete(address)
 
 
 def remove_expired() -> None:

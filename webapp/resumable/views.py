@@ -45,9 +45,10 @@ def create() -> Response:
     _check_version()
     if "Upload-Defer-Length" in request.headers:
         raise Invalid("The length must be known from the beginning. Send Upload-Length.")
+    checksum = _checksum()
     upload = service.create(_whole_number("Upload-Length"), _metadata().get("filename", ""), actor().user)
     if request.mimetype == PATCHED:
-        service.append(upload, 0, request.stream, _checksum())  # type: ignore[arg-type]
+        service.begin(upload, request.stream, checksum)  # type: ignore[arg-type]
     response = _told(upload, 201)
     response.headers["Location"] = url_for("resumable.offset", upload_id=upload.id, _external=True)
     return response
