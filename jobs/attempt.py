@@ -1,7 +1,8 @@
 """One worker's hold on one row: claimed by compare-and-set, kept alive by a heartbeat, fenced by its token.
 
-Liveness, progress and cancellation travel together, once a second, so they cannot disagree. A thread of their own
-carries them: one step of a large network, or an export, may last longer than a heartbeat may be late.
+Liveness, progress and cancellation travel together, twice a second, so they cannot disagree. A thread of their own
+carries them: one step of a large network, or an export, may last longer than a heartbeat may be late. Nor does a
+person who cancels wait for such a step: where the work does not listen, the thread writes the end and ends the process.
 """
 
 import contextlib
@@ -22,7 +23,8 @@ from ml.errors import Cancelled, Superseded
 from webapp.models import Attempted, Base, db, now
 
 log = logging.getLogger(__name__)
-BEAT_INTERVAL_S = 1.0
+BEAT_INTERVAL_S = 0.5
+PATIENCE_S = 0.7  # from the moment when cancelling is seen until the process is ended
 STALL_LIMIT_S = 1800.0  # a process that reports nothing for so long hangs
 
 
@@ -46,6 +48,7 @@ class Attempt:
         self._progress: dict[str, Any] = {}
         self._stop: type[Exception] | None = None
         self._reported_s = time.monotonic()
+        self._cancelled_s: float | None = None
         self._ended = threading.Event()
 
     @classmethod
@@ -145,6 +148,15 @@ class Attempt:
                 except SQLAlchemyError:
                     db.session.rollback()
                     log.warning("heartbeat_failed", extra={"kind": self.kind.__tablename__, "row_id": self.row_id})
+            if self._cancelled_s and time.monotonic() - self._cancelled_s > PATIENCE_S and not self._ended.is_set():
+                self._end_at_once()
+
+    def _end_at_once(self) -> None:
+        """Ends row and process: the work is in the middle of a long step, whose result nobody wants any more."""
+        with self.app.app_context(), contextlib.suppress(Superseded):
+            self.end("cancelled")
+        log.info("cancelled_within_a_step", extra={"kind": self.kind.__tablename__, "row_id": self.row_id})
+        os._exit(1)  # the worker clears up after it as after any loss
 
     def _beat_once(self) -> None:
         _changed(self._mine().values(heartbeat_at=now(), **self._progress))
@@ -154,6 +166,7 @@ class Attempt:
             self._stop = Superseded
         elif status == "cancelling":
             self._stop = Cancelled
+            self._cancelled_s = self._cancelled_s or time.monotonic()
 
 
 def _changed(statement: Any) -> bool:

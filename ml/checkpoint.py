@@ -11,7 +11,7 @@ from ml import tensorfile
 from ml.errors import BadArtifact
 from ml.tensorfile import UnreadableTensors
 
-FORMAT = "checkpoint/1"  # to be raised when the architectures or the loop change, so that old files are refused
+FORMAT = "checkpoint/2"  # to be raised when the architectures or the loop change, so that old files are refused
 
 
 @dataclass(frozen=True)

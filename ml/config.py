@@ -135,6 +135,14 @@ class TrainConfig(Frozen):
     trainable_stages: int = Field(
         5, ge=0, le=5, title="Stages to fine-tune", description="resnet18: last k of 5 stages (5 = all layers)"
     )
+    feature_views: int = Field(
+        1,
+        ge=1,
+        le=50,
+        title="Views for each image",
+        description="Frozen features only: 1 = the image as it is, computed once; more = so many augmented views, "
+        "one for each epoch in turn",
+    )
     image_size_px: int = Field(64, ge=16, le=512, title="Image size (px)", description="Square side after resizing")
     epochs: int = Field(20, ge=1, le=1000, title="Epochs")
     batch_size: int = Field(32, ge=2, le=1024, title="Batch size")

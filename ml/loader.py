@@ -5,6 +5,7 @@ decoding, and 60,000 images do not fill the memory.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ml.images import InputSpec
 from ml.manifest import ImageRow, Manifest
 from ml.pack import PackReader
 
+_AHEAD = 2  # batches that are read before they are asked for
 _CHUNK = 256  # decoded between two looks at the clock: small enough that a cancelled run stops within seconds
 
 
@@ -85,11 +87,34 @@ class Batches:
         n = len(self._cached)
         return n // self.batch_size if self._generator else -(-n // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def orders(self) -> list[NDArray[np.int64]]:
+        """The places of the images of each batch of one pass; the generator draws them at once."""
         n = len(self._cached)
         order_N = torch.randperm(n, generator=self._generator).numpy() if self._generator else np.arange(n)
-        for batch in range(len(self)):
-            # Sorted within the batch, so that the file is read forwards; the order inside a batch changes nothing.
-            chosen_N = np.sort(order_N[batch * self.batch_size : (batch + 1) * self.batch_size])
-            images_NCHW, labels_N = self._cached.images_NCHW[chosen_N], self._cached.labels_N[chosen_N]
-            yield torch.from_numpy(images_NCHW), torch.from_numpy(labels_N)
+        # Sorted within the batch, so that the file is read forwards; the order inside a batch changes nothing.
+        return [np.sort(order_N[at * self.batch_size : (at + 1) * self.batch_size]) for at in range(len(self))]
+
+    def read(self, chosen_N: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """The batch of the images at these places."""
+        images_NCHW, labels_N = self._cached.images_NCHW[chosen_N], self._cached.labels_N[chosen_N]
+        return torch.from_numpy(images_NCHW), torch.from_numpy(labels_N)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from map(self.read, self.orders())
+
+
+def resident(batches: Batches, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass on the device. The next batch is read while the device works; on CUDA it also travels meanwhile."""
+    is_cuda = device.type == "cuda"
+
+    def fetch(chosen_N: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        return tuple(part.pin_memory() if is_cuda else part for part in batches.read(chosen_N))
+
+    with ThreadPoolExecutor(1) as reader:
+        orders = batches.orders()
+        waiting = deque(reader.submit(fetch, chosen_N) for chosen_N in orders[:_AHEAD])
+        for chosen_N in [*orders[_AHEAD:], *[None] * len(waiting)]:
+            images_NCHW, labels_N = waiting.popleft().result()
+            if chosen_N is not None:
+                waiting.append(reader.submit(fetch, chosen_N))
+            yield images_NCHW.to(device, non_blocking=True), labels_N.to(device, non_blocking=True)

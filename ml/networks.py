@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -31,21 +31,42 @@ class Normalize(nn.Module):
         return (images_NCHW.float() - self.mean) / self.std
 
 
+@dataclass(frozen=True)
+class Halves:
+    """A body in two: `features` of normalised images, shape (N, F), and their logits. One after the other is the body.
+
+    `classifier` is the part of the body that alone is used after the features.
+    """
+
+    features: Callable[[Any, Tensor], Tensor]
+    logits: Callable[[Any, Tensor], Tensor]
+    classifier: str
+
+
 class Network(nn.Module):
     """Images (uint8, or float in [0, 255]) -> logits_NK. Frozen parts neither learn nor move their statistics."""
 
-    def __init__(self, body: nn.Module, head: str, frozen: Sequence[str] = ()) -> None:
+    def __init__(self, body: nn.Module, head: str, frozen: Sequence[str] = (), halves: Halves | None = None) -> None:
         """`body` keeps the parameter names of its architecture; `head` is the name of its last layer."""
         super().__init__()
         self.normalize = Normalize()
         self.body = body
         self.head = head
         self.frozen = tuple(frozen)
+        self.halves = halves
         for part in self._frozen_parts():
             part.requires_grad_(False)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         return self.body(self.normalize(images_NCHW))
+
+    @property
+    def has_frozen_features(self) -> bool:
+        """Whether nothing before the classifier learns: its features need to be computed only once."""
+        if self.halves is None:
+            return False
+        learning = [name for name, parameter in self.body.named_parameters() if parameter.requires_grad]
+        return all(name.startswith(self.halves.classifier + ".") for name in learning)
 
     def train(self, mode: bool = True) -> Self:
         """Like nn.Module.train, but frozen parts stay in evaluation mode: batch norm must not follow the new data."""
@@ -66,6 +87,7 @@ class Architecture:
     head: str
     frozen: Callable[[TrainConfig], Sequence[str]] = lambda config: ()
     imagenet_url: str = ""
+    halves: Halves | None = None
 
 
 class _Stage(nn.Module):
@@ -118,6 +140,16 @@ def _resnet18(config: TrainConfig, classes: int) -> nn.Module:
     return body
 
 
+def _resnet18_features(body: Any, images_NCHW: Tensor) -> Tensor:
+    grid_NCHW = body.maxpool(body.relu(body.bn1(body.conv1(images_NCHW))))
+    for stage in (body.layer1, body.layer2, body.layer3, body.layer4):
+        grid_NCHW = stage(grid_NCHW)
+    return torch.flatten(body.avgpool[0](grid_NCHW), 1)
+
+
+_RESNET18 = Halves(_resnet18_features, lambda body, features_NF: body.fc(body.avgpool[1](features_NF)), "fc")
+
+
 def _frozen_resnet18_parts(config: TrainConfig) -> Sequence[str]:
     stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
     return [part for stage in stages[: len(stages) - config.trainable_stages] for part in stage]
@@ -130,22 +162,30 @@ def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
     return body
 
 
+def _mobilenet_v3_features(body: Any, images_NCHW: Tensor) -> Tensor:
+    return torch.flatten(body.avgpool(body.features(images_NCHW)), 1)
+
+
+_MOBILENET_V3 = Halves(_mobilenet_v3_features, lambda body, features_NF: body.classifier(features_NF), "classifier")
+
 _DOWNLOADS = "https://download.pytorch.org/models/"
 
 REGISTRY: dict[str, Architecture] = {
     "cnn": Architecture(_small_network, "head"),
-    "resnet18": Architecture(_resnet18, "fc", _frozen_resnet18_parts, _DOWNLOADS + "resnet18-f37072fd.pth"),
+    "resnet18": Architecture(_resnet18, "fc", _frozen_resnet18_parts, _DOWNLOADS + "resnet18-f37072fd.pth", _RESNET18),
     "mobilenet_v3_small": Architecture(
         _mobilenet_v3("mobilenet_v3_small"),
         "classifier.3",
         lambda config: ("features",),
         _DOWNLOADS + "mobilenet_v3_small-047dcff4.pth",
+        _MOBILENET_V3,
     ),
     "mobilenet_v3_large": Architecture(
         _mobilenet_v3("mobilenet_v3_large"),
         "classifier.3",
         lambda config: ("features",),
         _DOWNLOADS + "mobilenet_v3_large-5c1a4163.pth",
+        _MOBILENET_V3,
     ),
 }
 
@@ -157,7 +197,7 @@ def build(config: TrainConfig, classes: int) -> Network:
     """
     architecture = REGISTRY[config.network]
     frozen = () if config.initial_weights == "none" else architecture.frozen(config)
-    return Network(architecture.body(config, classes), architecture.head, frozen)
+    return Network(architecture.body(config, classes), architecture.head, frozen, architecture.halves)
 
 
 def count_parameters(network: nn.Module) -> int:

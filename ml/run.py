@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ml import checkpoint, device, optimization, ranking
-from ml.augmentation import augment
+from ml import checkpoint, optimization, ranking
 from ml.checkpoint import Checkpoint
 from ml.config import TrainConfig
 from ml.errors import BadConfig
-from ml.loader import Batches, Cached
+from ml.inputs import Inputs
 from ml.manifest import Manifest
 from ml.networks import Network
 from ml.progress import EpochResult, Progress, Report
@@ -25,21 +24,23 @@ class Run:
     """The moving parts of a run: all that a checkpoint holds, and the way through one epoch."""
 
     def __init__(
-        self, config: TrainConfig, manifest: Manifest, network: Network, train: Cached, chosen: torch.device
+        self,
+        config: TrainConfig,
+        manifest: Manifest,
+        network: Network,
+        inputs: Inputs,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
-        self.config = config
-        self.device = chosen
-        self.dtype = device.choose_precision(config.precision, chosen)
-        # Channels last is the faster layout of convolutions; torch's stubs do not know it as an argument of `to`.
-        self.network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.device, self.dtype = config, device, dtype
+        self.network, self.inputs = network, inputs
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.batches = Batches(train, config.batch_size, self.generator)
-        self.steps = len(self.batches)
-        labels_N = torch.from_numpy(train.labels_N)
-        self.loss = optimization.loss_of(config, labels_N, len(manifest.classes)).to(chosen)
+        self.steps = inputs.steps()
+        labels_N = torch.from_numpy(inputs.labels())
+        self.loss = optimization.loss_of(config, labels_N, len(manifest.classes)).to(device)
         self.optimizer = optimization.optimizer_of(config, network)
         self.schedule = optimization.schedule_of(config, self.optimizer, self.steps)
-        self.scaler = torch.amp.GradScaler(chosen.type, enabled=self.dtype == torch.float16)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.history: list[EpochResult] = []
         self.best: dict[str, Any] = {"epoch": 0, "model": {}}
         self.identity = {
@@ -60,17 +61,17 @@ class Run:
             epochs=self.config.epochs,
             step=step,
             steps=self.steps,
-            step_s=self.batches.batch_size / images_per_s,
+            step_s=min(self.config.batch_size, len(self.inputs.labels())) / images_per_s,
             images_per_s=images_per_s,
             device=str(self.device),
             epoch_result=result,
         )
 
-    def epoch(self, validation: Cached, report: Report) -> EpochResult:
+    def epoch(self, report: Report) -> EpochResult:
         """Figures of the next epoch, added to the history; raises BadConfig where the loss is no longer a number."""
         started_s = time.monotonic()
         train_loss, train_accuracy, images_per_s = self._train(report)
-        loss, accuracy, auc = self._validate(validation, lambda: report(self.progress(self.steps, images_per_s)))
+        loss, accuracy, auc = self._validate(lambda: report(self.progress(self.steps, images_per_s)))
         number = len(self.history) + 1
         if not math.isfinite(train_loss + loss):
             raise BadConfig(
@@ -89,7 +90,7 @@ class Run:
             images_per_s=images_per_s,
         )
         self.history.append(result)
-        self._keep_best(len(validation))
+        self._keep_best()
         return result
 
     def _train(self, report: Report) -> tuple[float, float, float]:
@@ -97,10 +98,9 @@ class Run:
         self.network.train()
         sums = torch.zeros(2, device=self.device)  # loss, right answers: read once, so that a GPU is never waited for
         seen, started_s = 0, time.monotonic()
-        for step, (images_NCHW, labels_N) in enumerate(self.batches, start=1):
-            images_NCHW = augment(images_NCHW.to(self.device), self.config.augmentation, self.generator)
-            labels_N = labels_N.to(self.device)
-            logits_NK = self._logits(images_NCHW)
+        batches = self.inputs.training(len(self.history) + 1, self.generator)
+        for step, (inputs, labels_N) in enumerate(batches, start=1):
+            logits_NK = self._logits(inputs)
             loss = self.loss(logits_NK, labels_N)
             self.optimizer.zero_grad()
             self.scaler.scale(loss).backward()
@@ -114,40 +114,40 @@ class Run:
         loss_sum, right_sum = sums.tolist()
         return loss_sum / seen, right_sum / seen, seen / (time.monotonic() - started_s)
 
-    def _logits(self, images_NCHW: Tensor) -> Tensor:
-        images_NCHW = images_NCHW.contiguous(memory_format=torch.channels_last)
+    def _logits(self, inputs: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.network(images_NCHW).float()
+            return self.inputs.logits(self.network, inputs).float()
 
     @torch.inference_mode()
-    def _validate(self, validation: Cached, tick: Callable[[], None]) -> tuple[float, float, float | None]:
+    def _validate(self, tick: Callable[[], None]) -> tuple[float, float, float | None]:
         """Loss (plain cross-entropy), accuracy, and AUC of two classes; `tick` is called after every batch."""
         self.network.eval()
-        parts_NK = []
-        for images_NCHW, _ in Batches(validation, self.config.batch_size):
-            parts_NK.append(self._logits(images_NCHW.to(self.device)).cpu())
+        parts_NK, parts_N = [], []
+        for inputs, labels_M in self.inputs.validation():
+            parts_NK.append(self._logits(inputs).cpu())
+            parts_N.append(labels_M.cpu())
             tick()
-        logits_NK = torch.cat(parts_NK)
-        labels_N = torch.from_numpy(validation.labels_N)
+        logits_NK, labels_N = torch.cat(parts_NK), torch.cat(parts_N)
         accuracy = (logits_NK.argmax(dim=1) == labels_N).double().mean().item()
         auc = None
         if logits_NK.shape[1] == 2:
-            auc = ranking.auc(validation.labels_N, logits_NK.double().softmax(dim=1).numpy(), labels=[1]).value
+            auc = ranking.auc(labels_N.numpy(), logits_NK.double().softmax(dim=1).numpy(), labels=[1]).value
+        self._validation_images = len(labels_N)
         return functional.cross_entropy(logits_NK, labels_N).item(), accuracy, auc
 
-    def _keep_best(self, validation_images: int) -> None:
+    def _keep_best(self) -> None:
         number = len(self.history)
-        if best_epoch(self.history, validation_images) == number:
+        if best_epoch(self.history, self._validation_images) == number:
             model = {name: tensor.cpu().clone() for name, tensor in self.network.body.state_dict().items()}
             self.best = {"epoch": number, "model": model}
 
     def best_network(self) -> Network:
         self.network.body.load_state_dict(self.best["model"])
-        return self.network.to("cpu", memory_format=torch.contiguous_format).eval()
+        return self.network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(
-            run=self.identity,
+            run=self.identity | {"precision": str(self.dtype).removeprefix("torch.")},
             position={"epochs": len(self.history), "steps": len(self.history) * self.steps},
             model=self.network.body.state_dict(),
             optimizer=self.optimizer.state_dict(),

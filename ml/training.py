@@ -12,6 +12,7 @@ from ml import checkpoint, device, loader, networks, weights
 from ml.config import Split, TrainConfig
 from ml.errors import BadConfig
 from ml.images import InputSpec
+from ml.inputs import inputs_of
 from ml.loader import Cached
 from ml.manifest import Manifest
 from ml.networks import Network
@@ -58,13 +59,20 @@ def fit(
     report_share = functools.partial(_report_prepared, config, chosen, report)
     if resume_from is None:
         weights.load_initial(network, config, resolve_version, weights_dir, lambda: report_share(0.0))
+    saved = checkpoint.load(resume_from) if resume_from is not None else None
+    dtype = device.choose_precision(saved.run["precision"] if saved else config.precision, chosen)
     train, validation = _cached(config, manifest, packs, scratch, report_share)
-    run = Run(config, manifest, network, train, chosen)
-    if resume_from is not None:
-        run.restore(checkpoint.load(resume_from))
+    if saved is not None:
+        network.body.load_state_dict(saved.model)
+    # Channels last is the faster layout of convolutions; torch's stubs do not know it as an argument of `to`.
+    network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    inputs = inputs_of(config, network, train, validation, chosen, dtype, report_share)
+    run = Run(config, manifest, network, inputs, chosen, dtype)
+    if saved is not None:
+        run.restore(saved)
     earlier_s = sum(result.seconds for result in run.history)
     while not run.is_finished():
-        result = run.epoch(validation, report)
+        result = run.epoch(report)
         checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
         save_checkpoint(scratch / "checkpoint.pt", result.number)
         report(run.progress(run.steps, result.images_per_s, result))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import sqlite3
 import time
@@ -125,6 +126,48 @@ def test_cancel_stops_a_running_experiment_and_keeps_its_checkpoint(
     wait_for(experiment, lambda row: row.status == "cancelled")
     assert experiment.checkpoint_sha256
     assert experiment.checkpoint_epoch >= 2
+
+
+def test_cancel_does_not_wait_for_the_end_of_a_long_step(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    slow = {"network": "resnet18", "image_size_px": 512, "batch_size": 28}  # one step: tens of seconds
+    experiment = queue_experiment(researcher, dataset, epochs=1, **slow)
+    worker = processes.worker()
+    wait_for(experiment, lambda row: row.phase.endswith("%"))
+    horse = children_of(worker.pid)[0]
+    time.sleep(3)  # the images are decoded; the step is on its way
+    experiments.cancel(experiment, researcher)
+    wait_for(experiment, lambda row: row.status == "cancelled", timeout_s=5)
+    wait_until(lambda: not is_alive(horse))
+    other = queue_experiment(researcher, dataset, epochs=1)
+    wait_for(other, lambda row: row.status == "succeeded")
+
+
+def test_ten_kills_at_random_moments_leave_the_bits_of_a_run_that_nobody_touched(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    processes.environment["APP_MAX_ATTEMPTS"] = "20"
+    worker, _ = processes.worker(), processes.janitor()
+    same = {"epochs": 60, "dropout": 0.3, "schedule": "one_cycle"}
+    untouched, killed = (queue_experiment(researcher, dataset, **same) for _ in range(2))
+    wait_for(untouched, lambda row: row.status == "succeeded")
+    moments = random.Random(0)
+    for number in range(10):
+        attempt = wait_for(killed, lambda row: row.status == "running" and row.attempt_token).attempts
+        time.sleep(moments.uniform(0, 2.5))  # importing, decoding, training, saving
+        for pid in children_of(worker.pid):
+            os.kill(pid, signal.SIGKILL)
+        if number % 2:
+            worker.kill()
+            worker.wait(10)
+            worker = processes.worker()
+        wait_for(killed, lambda row, attempt=attempt: row.attempts > attempt or row.status == "queued")
+    wait_for(killed, lambda row: row.status == "succeeded", timeout_s=180)
+    assert killed.losses == 10
+    assert [epoch.number for epoch in killed.epochs] == list(range(1, 61))
+    assert killed.version.files["state_dict.safetensors"] == untouched.version.files["state_dict.safetensors"]
+    assert [epoch.train_loss for epoch in killed.epochs] == [epoch.train_loss for epoch in untouched.epochs]
 
 
 def test_a_cancelled_experiment_can_be_resumed_to_its_end(

@@ -31,8 +31,23 @@ def test_an_absent_device_is_an_error_that_says_what_there_is(requested: str, de
         device.choose(requested, default)
 
 
-def test_auto_precision_on_the_cpu_is_float32() -> None:
-    assert device.choose_precision("auto", torch.device("cpu")) == torch.float32
+@pytest.mark.parametrize(
+    ("seconds", "chosen"), [((1.0, 0.4), "bfloat16"), ((1.0, 0.95), "float32"), ((1.0, 9.0), "float32")]
+)
+def test_auto_precision_is_what_was_measured_to_be_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], chosen: str
+) -> None:
+    measured = dict(zip((torch.float32, torch.bfloat16), seconds, strict=True))
+    monkeypatch.setattr(device, "_convolution_s", lambda dtype, where: measured[dtype])
+    device._fastest_precision.cache_clear()
+    assert device.choose_precision("auto", torch.device("cpu")) == getattr(torch, chosen)
+    device._fastest_precision.cache_clear()
+
+
+def test_measuring_the_precision_takes_no_random_numbers() -> None:
+    state = torch.get_rng_state()
+    assert device._convolution_s(torch.float32, torch.device("cpu")) > 0
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_half_precision_on_the_cpu_is_refused() -> None:

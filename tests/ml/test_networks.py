@@ -99,3 +99,25 @@ def test_batch_norm_of_a_learning_stage_does_move() -> None:
 def test_parameter_names_of_resnet18_are_those_of_torchvision() -> None:
     plain = networks.torchvision.models.resnet18(num_classes=2).state_dict()
     assert networks.build(_config("resnet18"), 2).body.state_dict().keys() == plain.keys()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "mobilenet_v3_large"])
+def test_features_and_their_logits_are_the_body(name: str) -> None:
+    network = networks.build(TrainConfig.model_validate({"network": name}), 3).eval()
+    halves, pixels_NCHW = network.halves, network.normalize(_batch(2, size_px=64))
+    assert halves is not None
+    with torch.no_grad():
+        features_NF = halves.features(network.body, pixels_NCHW)
+        assert features_NF.ndim == 2
+        torch.testing.assert_close(halves.logits(network.body, features_NF), network.body(pixels_NCHW))
+
+
+def test_only_a_network_that_learns_nothing_before_its_classifier_has_frozen_features() -> None:
+    def has_frozen_features(**fields: object) -> bool:
+        return networks.build(TrainConfig.model_validate(fields), 2).has_frozen_features
+
+    assert has_frozen_features(network="mobilenet_v3_small", initial_weights="imagenet")
+    assert has_frozen_features(network="resnet18", initial_weights="imagenet", trainable_stages=0)
+    assert not has_frozen_features(network="resnet18", initial_weights="imagenet", trainable_stages=1)
+    assert not has_frozen_features(network="mobilenet_v3_small")
+    assert not has_frozen_features(network="cnn")

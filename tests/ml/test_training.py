@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,14 @@ OVERFITTING = {"epochs": 15, "batch_size": 8, "schedule": "constant", "warmup_ep
 
 
 def _config(**fields: object) -> TrainConfig:
-    small = {"image_size_px": 32, "epochs": 2, "batch_size": 4, "augmentation": STILL, "device": "cpu"}
+    small = {
+        "image_size_px": 32,
+        "epochs": 2,
+        "batch_size": 4,
+        "augmentation": STILL,
+        "device": "cpu",
+        "precision": "float32",
+    }
     return TrainConfig.model_validate({**small, **fields})
 
 
@@ -79,6 +87,66 @@ def test_the_same_seed_trains_the_same_bits(tmp_path: Path) -> None:
     data, config = small_dataset.build(tmp_path / "data"), _config()
     one, other = (_fit(config, data, tmp_path / name).network.body.state_dict() for name in ("one", "other"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_resumed_feature_extraction_ends_with_the_same_bits(tmp_path: Path) -> None:
+    save_file(_donor("mobilenet_v3_small"), tmp_path / "donor.safetensors")
+    data, kept = small_dataset.build(tmp_path / "data", train=16), tmp_path / "kept.pt"
+    fields = {"network": "mobilenet_v3_small", "initial_weights": "file:donor.safetensors", "feature_views": 2}
+    config = _config(epochs=3, augmentation={}, dropout=0.5, **fields)
+
+    def keep_the_first(path: Path, epoch: int) -> None:
+        if epoch == 1:
+            shutil.copy(path, kept)
+
+    whole = _fit(config, data, tmp_path / "a", save_checkpoint=keep_the_first, weights_dir=tmp_path)
+    resumed = _fit(config, data, tmp_path / "b", resume_from=kept, weights_dir=tmp_path)
+    pairs = zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_frozen_features_are_computed_once_for_each_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file(_donor("mobilenet_v3_small"), tmp_path / "donor.safetensors")
+    seen: list[int] = []
+    halves = networks.REGISTRY["mobilenet_v3_small"].halves
+    assert halves is not None
+
+    def counted(body: torch.nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images_NCHW))
+        return halves.features(body, images_NCHW)
+
+    architecture = replace(networks.REGISTRY["mobilenet_v3_small"], halves=replace(halves, features=counted))
+    monkeypatch.setitem(networks.REGISTRY, "mobilenet_v3_small", architecture)
+    fields = {"network": "mobilenet_v3_small", "initial_weights": "file:donor.safetensors", "feature_views": 3}
+    data = small_dataset.build(tmp_path / "data")
+    _fit(_config(epochs=7, **fields), data, tmp_path / "run", weights_dir=tmp_path)
+    assert sum(seen) == 3 * 8 + 4
+
+
+def test_a_run_can_be_stopped_while_features_are_computed(tmp_path: Path) -> None:
+    save_file(_donor("mobilenet_v3_small"), tmp_path / "donor.safetensors")
+    data = small_dataset.build(tmp_path / "data")
+    shares: list[float] = []
+
+    def stop(progress: Progress) -> None:
+        shares.append(progress.prepared)
+        if shares.count(0.0) == 2:  # of the images, then of their features
+            raise Cancelled
+
+    config = _config(network="mobilenet_v3_small", initial_weights="file:donor.safetensors")
+    with pytest.raises(Cancelled):
+        _fit(config, data, tmp_path / "run", stop, weights_dir=tmp_path)
+
+
+def test_a_resumed_run_keeps_the_precision_in_which_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, kept = small_dataset.build(tmp_path / "data"), tmp_path / "kept.pt"
+    monkeypatch.setattr("ml.device._fastest_precision", lambda chosen: torch.bfloat16)
+    config = _config(precision="auto")
+    _fit(config, data, tmp_path / "a", save_checkpoint=lambda path, epoch: shutil.copy(path, kept))
+    monkeypatch.setattr("ml.device._fastest_precision", lambda chosen: torch.float32)
+    assert checkpoint.load(kept).run["precision"] == "bfloat16"
+    _fit(config, data, tmp_path / "b", resume_from=kept, save_checkpoint=lambda path, epoch: shutil.copy(path, kept))
+    assert checkpoint.load(kept).run["precision"] == "bfloat16"
 
 
 def test_another_seed_trains_other_weights(tmp_path: Path) -> None:
