@@ -31,6 +31,16 @@ def apply(images_NCHW: Tensor, drawn: Drawn) -> Tensor:
         images_NCHW = functional.grid_sample(images_NCHW, grid_NHW2, padding_mode="reflection", align_corners=False)
     if drawn.factors_3N is not None:
         images_NCHW = _jitter(images_NCHW, torch.from_numpy(drawn.factors_3N).to(images_NCHW.device))
+    if drawn.boxes_N4 is not None:
+        images_NCHW = _erased(images_NCHW, drawn.boxes_N4)
+    return images_NCHW
+
+
+def _erased(images_NCHW: Tensor, boxes_N4: draws.Floats) -> Tensor:
+    images_NCHW = images_NCHW.clone()
+    for image_CHW, box_4 in zip(images_NCHW, boxes_N4, strict=True):
+        rows, columns = draws.box_px(box_4, *image_CHW.shape[1:])
+        image_CHW[:, rows, columns] = image_CHW.mean(dim=(1, 2))[:, None, None]
     return images_NCHW
 
 

@@ -21,6 +21,7 @@ class Checkpoint:
     run: dict[str, Any]  # what makes it this run: format, configuration, classes, data set
     position: dict[str, int]  # epochs done, steps done
     model: dict[str, Any]
+    average: dict[str, Any]  # of the weights; empty where the run keeps none
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     scaler: dict[str, Any]

@@ -114,6 +114,9 @@ class Augmentation(Frozen):
     crop_scale: float = Field(0.8, gt=0.05, le=1, title="Smallest crop", description="Share of the area; 1 = off")
     rotation_degrees: float = Field(10, ge=0, le=180, title="Rotation (degrees)")
     color_jitter: float = Field(0.1, ge=0, le=1, title="Colour jitter", description="Brightness, contrast, saturation")
+    random_erasing: float = Field(
+        0.0, ge=0, le=1, title="Random erasing", description="Probability that a rectangle is painted over"
+    )
 
 
 class TrainConfig(Frozen):
@@ -156,8 +159,42 @@ class TrainConfig(Frozen):
     weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay")
     dropout: float = Field(0.2, ge=0, lt=1, title="Dropout", description="Before the last layer")
     label_smoothing: float = Field(0.0, ge=0, lt=1, title="Label smoothing")
-    class_weighting: Literal["none", "balanced"] = Field(
-        "none", title="Class weighting", description="balanced: loss weights inverse to class frequency"
+    class_weighting: Literal["none", "balanced", "sampler"] = Field(
+        "none",
+        title="Class weighting",
+        description="balanced: loss weights inverse to class frequency. sampler: every class is drawn equally often",
+    )
+    mixup: float = Field(
+        0.0, ge=0, le=5, title="Mixup (alpha)", description="Pairs of images blended, their labels too; 0 = off"
+    )
+    cutmix: float = Field(
+        0.0, ge=0, le=5, title="CutMix (alpha)", description="A rectangle of another image pasted in; 0 = off"
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        title="Learning rate decay by stage",
+        description="Each stage further from the last layer learns at this share of the rate; 1 = all alike",
+    )
+    unfreeze_epochs: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        title="Gradual unfreezing (epochs)",
+        description="The last layer learns first; after every so many epochs one more stage. 0 = off",
+    )
+    weight_averaging: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        title="Weight averaging (EMA decay)",
+        description="A moving average of the weights is what is validated and kept, such as 0.99; 0 = off",
+    )
+    flip_at_test: bool = Field(
+        False,
+        title="Average with the mirror image",
+        description="Validation, test and /predict judge the image and its mirror image; twice the work",
     )
     augmentation: Augmentation = Field(default_factory=Augmentation, title="Augmentation")
     early_stopping_epochs: int = Field(
@@ -181,6 +218,12 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"'{self.network}' needs images of at least 32 px; {self.image_size_px} px were asked for."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _unfreezing_fits_weights(self) -> Self:
+        if self.unfreeze_epochs and self.initial_weights == "none":
+            raise ValueError("Gradual unfreezing needs initial weights: random ones are not worth keeping frozen.")
         return self
 
     @model_validator(mode="after")

@@ -22,10 +22,14 @@ Source = Callable[[int], Floats]  # so many random numbers from 0 up to 1
 
 @dataclass(frozen=True)
 class Drawn:
-    """What happens to each of N images; None where nothing does. Factors: brightness, contrast, saturation."""
+    """What happens to each of N images; None where nothing does. Factors: brightness, contrast, saturation.
+
+    Boxes are painted over with the image's mean colour: top, left, bottom, right, as shares of the sides.
+    """
 
     affine_N23: Floats | None
     factors_3N: Floats | None
+    boxes_N4: Floats | None = None
 
 
 def draw(n: int, settings: Augmentation, source: Source) -> Drawn:
@@ -33,7 +37,23 @@ def draw(n: int, settings: Augmentation, source: Source) -> Drawn:
     affine_N23 = _affine(n, settings, source) if _moves_pixels(settings) else None
     strength = settings.color_jitter
     factors_3N = _uniform(3 * n, 1 - strength, 1 + strength, source).reshape(3, n) if strength > 0 else None
-    return Drawn(affine_N23, factors_3N)
+    boxes_N4 = _boxes(n, settings.random_erasing, source) if settings.random_erasing > 0 else None
+    return Drawn(affine_N23, factors_3N, boxes_N4)
+
+
+def _boxes(n: int, probability: float, source: Source) -> Floats:
+    """Areas from 2 to 20 %, sides from 3:10 to 10:3 (Zhong et al. 2020, "Random Erasing Data Augmentation")."""
+    is_erased = source(n) < probability
+    area, ratio = _uniform(n, 0.02, 0.2, source), np.exp(math.log(10 / 3) * _uniform(n, -1, 1, source))
+    height, width = np.sqrt(area * ratio).clip(max=1), np.sqrt(area / ratio).clip(max=1)
+    top, left = (1 - height) * source(n), (1 - width) * source(n)
+    return np.stack([top, left, top + height, left + width], axis=1) * is_erased[:, None].astype(np.float32)
+
+
+def box_px(box_4: Floats, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a box."""
+    top, left, bottom, right = box_4.tolist()
+    return slice(round(top * height), round(bottom * height)), slice(round(left * width), round(right * width))
 
 
 def _moves_pixels(settings: Augmentation) -> bool:
@@ -72,6 +92,9 @@ def apply(image_HWC: NDArray[np.uint8], drawn: Drawn, index: int) -> NDArray[np.
         changed_HWC = _resampled(changed_HWC, drawn.affine_N23[index])
     if drawn.factors_3N is not None:
         changed_HWC = _jittered(changed_HWC, *drawn.factors_3N[:, index].tolist())
+    if drawn.boxes_N4 is not None:
+        mean_C = changed_HWC.mean(axis=(0, 1))
+        changed_HWC[box_px(drawn.boxes_N4[index], *changed_HWC.shape[:2])] = mean_C
     return np.rint(changed_HWC).clip(0, 255).astype(np.uint8)
 
 

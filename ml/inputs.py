@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ml import optimization
 from ml.augmentation import augment
 from ml.config import Augmentation, TrainConfig
 from ml.loader import Batches, Cached, resident
@@ -46,6 +47,7 @@ class Pictures:
     def __init__(self, config: TrainConfig, train: Cached, validation: Cached, device: torch.device) -> None:
         self._settings, self._device, self._validation = config.augmentation, device, validation
         self._train, self._batch_size = train, config.batch_size
+        self._weights_N = optimization.sampling_weights(config, train.labels_N)
 
     def labels(self) -> NDArray[np.int64]:
         return self._train.labels_N
@@ -54,7 +56,8 @@ class Pictures:
         return len(Batches(self._train, self._batch_size, torch.Generator()))
 
     def training(self, epoch: int, generator: torch.Generator) -> Pairs:
-        for images_NCHW, labels_N in resident(Batches(self._train, self._batch_size, generator), self._device):
+        batches = Batches(self._train, self._batch_size, generator, self._weights_N)
+        for images_NCHW, labels_N in resident(batches, self._device):
             yield augment(images_NCHW, self._settings, generator), labels_N
 
     def validation(self) -> Pairs:
@@ -66,7 +69,10 @@ class Pictures:
 
 
 class Features:
-    """Features of a frozen backbone through the classifier: shape (V, N, F), one view for each epoch in turn."""
+    """Features of a frozen backbone through the classifier: shape (V, N, F), one view for each epoch in turn.
+
+    Of 'validation' all views count together: the mean of their logits, as the whole network has it.
+    """
 
     def __init__(
         self,
@@ -74,12 +80,13 @@ class Features:
         halves: Halves,
         views_VNF: Tensor,
         train: Cached,
-        validation_NF: Tensor,
+        validation_VNF: Tensor,
         validation: Cached,
     ) -> None:
-        self._halves = halves
-        self._batch_size, self._train, self._views_VNF = config.batch_size, train, views_VNF
-        self._validation_NF, self._validation = validation_NF, validation
+        self._halves, self._batch_size = halves, config.batch_size
+        self._train, self._views_VNF = train, views_VNF
+        self._validation, self._validation_VNF = validation, validation_VNF
+        self._weights_N = optimization.sampling_weights(config, train.labels_N)
 
     def labels(self) -> NDArray[np.int64]:
         return self._train.labels_N
@@ -89,7 +96,7 @@ class Features:
 
     def training(self, epoch: int, generator: torch.Generator) -> Pairs:
         view_NF, labels_N = self._views_VNF[(epoch - 1) % len(self._views_VNF)], torch.from_numpy(self._train.labels_N)
-        for chosen_N in Batches(self._train, self._batch_size, generator).orders():
+        for chosen_N in Batches(self._train, self._batch_size, generator, self._weights_N).orders():
             chosen = torch.from_numpy(chosen_N)
             yield view_NF[chosen.to(view_NF.device)], labels_N[chosen].to(view_NF.device)
 
@@ -97,10 +104,11 @@ class Features:
         labels_N = torch.from_numpy(self._validation.labels_N)
         for chosen_N in Batches(self._validation, self._batch_size).orders():
             some = slice(int(chosen_N[0]), int(chosen_N[-1]) + 1)
-            yield self._validation_NF[some], labels_N[some].to(self._validation_NF.device)
+            yield self._validation_VNF[:, some], labels_N[some].to(self._validation_VNF.device)
 
     def logits(self, network: Network, inputs: Tensor) -> Tensor:
-        return self._halves.logits(network.body, inputs)
+        views_VNF = inputs if inputs.ndim == 3 else inputs[None]
+        return torch.stack([self._halves.logits(network.body, view_NF) for view_NF in views_VNF]).mean(dim=0)
 
 
 def inputs_of(
@@ -120,21 +128,40 @@ def inputs_of(
     halves = network.halves
     if halves is None or not network.has_frozen_features:
         return Pictures(config, train, validation, device)
-    views = config.feature_views
-    total = views * len(train) + len(validation)
-    settings = config.augmentation if views > 1 else None
+    passes = _Passes(network, halves, device, dtype, report)
+    passes.total = config.feature_views * len(train) + (1 + network.flips) * len(validation)
+    settings = config.augmentation if config.feature_views > 1 else None
+    views = [passes.features(train, settings, config.seed + view) for view in range(config.feature_views)]
+    judged = [passes.features(validation, None, 0, is_flipped) for is_flipped in (False, True)[: 1 + network.flips]]
+    return Features(config, halves, torch.stack(views), train, torch.stack(judged), validation)
 
-    def features(cached: Cached, changes: Augmentation | None, seed: int, before: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        parts_NF: list[Tensor] = []
-        for images_NCHW, _ in resident(Batches(cached, _FEATURES_AT_ONCE), device):
-            report((before + sum(map(len, parts_NF))) / total)
+
+class _Passes:
+    """Passes of images through a frozen backbone, counted together."""
+
+    total = 0
+
+    def __init__(
+        self,
+        network: Network,
+        halves: Halves,
+        device: torch.device,
+        dtype: torch.dtype,
+        report: Callable[[float], None],
+    ) -> None:
+        self._network, self._halves, self._device, self._dtype = network.eval(), halves, device, dtype
+        self._report, self._done = report, 0
+
+    @torch.no_grad()
+    def features(self, cached: Cached, changes: Augmentation | None, seed: int, is_flipped: bool = False) -> Tensor:
+        """The features_NF of all images, each changed as the seed draws."""
+        generator, parts_NF = torch.Generator().manual_seed(seed), []
+        for images_NCHW, _ in resident(Batches(cached, _FEATURES_AT_ONCE), self._device):
+            self._report(self._done / self.total)
             changed_NCHW = augment(images_NCHW, changes, generator) if changes else images_NCHW
-            with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                pixels_NCHW = network.normalize(changed_NCHW).contiguous(memory_format=torch.channels_last)
-                parts_NF.append(halves.features(network.body, pixels_NCHW).float())
+            pixels_NCHW = self._network.normalize(changed_NCHW.flip(3) if is_flipped else changed_NCHW)
+            with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+                pixels_NCHW = pixels_NCHW.contiguous(memory_format=torch.channels_last)
+                parts_NF.append(self._halves.features(self._network.body, pixels_NCHW).float())
+            self._done += len(images_NCHW)
         return torch.cat(parts_NF)
-
-    network.eval()
-    views_VNF = torch.stack([features(train, settings, config.seed + view, view * len(train)) for view in range(views)])
-    return Features(config, halves, views_VNF, train, features(validation, None, 0, views * len(train)), validation)

@@ -75,13 +75,21 @@ class Batches:
     """Pairs (images_NCHW uint8, labels_N) on the CPU; one pass for each iteration.
 
     With a generator the order is drawn anew in each pass and an incomplete last batch is left out (a batch of one
-    has no batch statistics), unless it is the only one. Without, every image comes once, in order.
+    has no batch statistics), unless it is the only one. Without, every image comes once, in order. With `weights_N`
+    images are drawn with these weights, and with replacement.
     """
 
-    def __init__(self, cached: Cached, batch_size: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        cached: Cached,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        weights_N: Tensor | None = None,
+    ) -> None:
         self._cached = cached
         self.batch_size = min(batch_size, len(cached))
         self._generator = generator
+        self._weights_N = weights_N
 
     def __len__(self) -> int:
         n = len(self._cached)
@@ -90,7 +98,12 @@ class Batches:
     def orders(self) -> list[NDArray[np.int64]]:
         """The places of the images of each batch of one pass; the generator draws them at once."""
         n = len(self._cached)
-        order_N = torch.randperm(n, generator=self._generator).numpy() if self._generator else np.arange(n)
+        if self._generator is None:
+            order_N = np.arange(n)
+        elif self._weights_N is None:
+            order_N = torch.randperm(n, generator=self._generator).numpy()
+        else:
+            order_N = torch.multinomial(self._weights_N, n, replacement=True, generator=self._generator).numpy()
         # Sorted within the batch, so that the file is read forwards; the order inside a batch changes nothing.
         return [np.sort(order_N[at * self.batch_size : (at + 1) * self.batch_size]) for at in range(len(self))]
 

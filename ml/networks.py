@@ -46,19 +46,34 @@ class Halves:
 class Network(nn.Module):
     """Images (uint8, or float in [0, 255]) -> logits_NK. Frozen parts neither learn nor move their statistics."""
 
-    def __init__(self, body: nn.Module, head: str, frozen: Sequence[str] = (), halves: Halves | None = None) -> None:
-        """`body` keeps the parameter names of its architecture; `head` is the name of its last layer."""
+    def __init__(
+        self,
+        body: nn.Module,
+        head: str,
+        frozen: Sequence[str] = (),
+        halves: Halves | None = None,
+        flips: bool = False,
+    ) -> None:
+        """`body` keeps the parameter names of its architecture; `head` is the name of its last layer.
+
+        With `flips` the logits in evaluation mode are the mean of those of the image and of its mirror image.
+        """
         super().__init__()
         self.normalize = Normalize()
         self.body = body
         self.head = head
         self.frozen = tuple(frozen)
         self.halves = halves
-        for part in self._frozen_parts():
+        self.flips = flips
+        self._waiting: tuple[str, ...] = ()
+        for part in self._parts(self.frozen):
             part.requires_grad_(False)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        return self.body(self.normalize(images_NCHW))
+        pixels_NCHW = self.normalize(images_NCHW)
+        if self.flips and not self.training:
+            return (self.body(pixels_NCHW) + self.body(pixels_NCHW.flip(3))) / 2
+        return self.body(pixels_NCHW)
 
     @property
     def has_frozen_features(self) -> bool:
@@ -71,20 +86,32 @@ class Network(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Like nn.Module.train, but frozen parts stay in evaluation mode: batch norm must not follow the new data."""
         super().train(mode)
-        for part in self._frozen_parts():
+        for part in self._parts((*self.frozen, *self._waiting)):
             part.eval()
         return self
 
-    def _frozen_parts(self) -> list[nn.Module]:
-        return [self.body.get_submodule(name) for name in self.frozen]
+    def let_wait(self, parts: Sequence[str]) -> None:
+        """These parts are frozen for now, beside those that always are; whatever waited before learns again."""
+        for part in self._parts(self._waiting):
+            part.requires_grad_(True)
+        self._waiting = tuple(name for name in parts if name not in self.frozen)
+        for part in self._parts(self._waiting):
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def _parts(self, names: Sequence[str]) -> list[nn.Module]:
+        return [self.body.get_submodule(name) for name in names]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A body for (configuration, number of classes), its last layer, what stays frozen, where ImageNet weights are."""
+    """A body for (configuration, number of classes), its last layer, its parts by stage from the input to the last
+    layer, what stays frozen, where ImageNet weights are.
+    """
 
     body: Callable[[TrainConfig, int], nn.Module]
     head: str
+    stages: tuple[tuple[str, ...], ...]
     frozen: Callable[[TrainConfig], Sequence[str]] = lambda config: ()
     imagenet_url: str = ""
     halves: Halves | None = None
@@ -150,9 +177,11 @@ def _resnet18_features(body: Any, images_NCHW: Tensor) -> Tensor:
 _RESNET18 = Halves(_resnet18_features, lambda body, features_NF: body.fc(body.avgpool[1](features_NF)), "fc")
 
 
+_RESNET18_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",), ("fc",))
+
+
 def _frozen_resnet18_parts(config: TrainConfig) -> Sequence[str]:
-    stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
-    return [part for stage in stages[: len(stages) - config.trainable_stages] for part in stage]
+    return [part for stage in _RESNET18_STAGES[: 5 - config.trainable_stages] for part in stage]
 
 
 def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
@@ -167,15 +196,24 @@ def _mobilenet_v3_features(body: Any, images_NCHW: Tensor) -> Tensor:
 
 
 _MOBILENET_V3 = Halves(_mobilenet_v3_features, lambda body, features_NF: body.classifier(features_NF), "classifier")
+_MOBILENET_V3_STAGES = (("features",), ("classifier",))
 
 _DOWNLOADS = "https://download.pytorch.org/models/"
 
 REGISTRY: dict[str, Architecture] = {
-    "cnn": Architecture(_small_network, "head"),
-    "resnet18": Architecture(_resnet18, "fc", _frozen_resnet18_parts, _DOWNLOADS + "resnet18-f37072fd.pth", _RESNET18),
+    "cnn": Architecture(_small_network, "head", (("stem",), ("stages.0",), ("stages.1",), ("stages.2",), ("head",))),
+    "resnet18": Architecture(
+        _resnet18,
+        "fc",
+        _RESNET18_STAGES,
+        _frozen_resnet18_parts,
+        _DOWNLOADS + "resnet18-f37072fd.pth",
+        _RESNET18,
+    ),
     "mobilenet_v3_small": Architecture(
         _mobilenet_v3("mobilenet_v3_small"),
         "classifier.3",
+        _MOBILENET_V3_STAGES,
         lambda config: ("features",),
         _DOWNLOADS + "mobilenet_v3_small-047dcff4.pth",
         _MOBILENET_V3,
@@ -183,6 +221,7 @@ REGISTRY: dict[str, Architecture] = {
     "mobilenet_v3_large": Architecture(
         _mobilenet_v3("mobilenet_v3_large"),
         "classifier.3",
+        _MOBILENET_V3_STAGES,
         lambda config: ("features",),
         _DOWNLOADS + "mobilenet_v3_large-5c1a4163.pth",
         _MOBILENET_V3,
@@ -197,7 +236,24 @@ def build(config: TrainConfig, classes: int) -> Network:
     """
     architecture = REGISTRY[config.network]
     frozen = () if config.initial_weights == "none" else architecture.frozen(config)
-    return Network(architecture.body(config, classes), architecture.head, frozen, architecture.halves)
+    body = architecture.body(config, classes)
+    return Network(body, architecture.head, frozen, architecture.halves, config.flip_at_test)
+
+
+def waiting_parts(config: TrainConfig, epoch: int) -> list[str]:
+    """What gradual unfreezing still keeps from learning in this epoch (Howard & Ruder 2018, "ULMFiT")."""
+    stages = REGISTRY[config.network].stages
+    if not config.unfreeze_epochs:
+        return []
+    learning = 1 + (epoch - 1) // config.unfreeze_epochs
+    return [part for stage in stages[: max(0, len(stages) - learning)] for part in stage]
+
+
+def depth_of(config: TrainConfig, name: str) -> int:
+    """How many stages lie between a weight of the body and the last layer's stage."""
+    stages = REGISTRY[config.network].stages
+    found = [at for at, stage in enumerate(stages) if any(name.startswith(f"{part}.") for part in stage)]
+    return len(stages) - 1 - found[0]
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -1,28 +1,41 @@
 """What moves the weights: optimiser, schedule of the learning rate, loss."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from ml.config import TrainConfig
+from ml.networks import Network, depth_of
 
 _MOMENTUM = 0.9
 _RISE = 0.3  # one-cycle: share of the steps until the peak (Smith & Topin 2018, "Super-convergence")
 _FIRST, _LAST = 1 / 25, 1e-4  # one-cycle: learning rate at both ends, as a factor of the peak
 
 
-def optimizer_of(config: TrainConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """Over the trainable weights; biases and batch norm are not decayed, as they set no scale of their inputs."""
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+def optimizer_of(config: TrainConfig, network: Network) -> torch.optim.Optimizer:
+    """Over the trainable weights; biases and batch norm are not decayed, as they set no scale of their inputs.
+
+    The rate falls with the distance from the last layer, whose group comes first (Howard & Ruder 2018, "ULMFiT").
+    """
+    found: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in network.body.named_parameters():
+        if parameter.requires_grad:
+            rate = config.learning_rate * config.layer_decay ** depth_of(config, name)
+            found[rate, config.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
     groups = [
-        {"params": [parameter for parameter in trainable if parameter.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [parameter for parameter in trainable if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": some, "lr": rate, "weight_decay": decay}
+        for (rate, decay), some in sorted(found.items(), reverse=True)
     ]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=_MOMENTUM, nesterov=True)
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+        return torch.optim.SGD(groups, momentum=_MOMENTUM, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def schedule_of(
@@ -55,6 +68,32 @@ def _one_cycle(progress: float) -> float:
 
 def _cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(max(progress, 0), 1))) / 2
+
+
+def averaged(config: TrainConfig, network: Network) -> AveragedModel | None:
+    """A network whose weights follow those of `network` as an exponential moving average; None where that is off.
+
+    The decay grows from 0.1 in the first steps, so that the start is soon forgotten.
+    """
+    if not config.weight_averaging:
+        return None
+
+    def follow(mine: Any, other: Any, steps: Any) -> None:
+        decay = min(config.weight_averaging, (1 + float(steps)) / (10 + float(steps)))
+        if mine[0].is_floating_point():
+            torch._foreach_lerp_(list(mine), list(other), 1 - decay)
+        else:  # how many batches were seen
+            torch._foreach_copy_(list(mine), list(other))
+
+    return AveragedModel(network, multi_avg_fn=torch.no_grad()(follow), use_buffers=True)
+
+
+def sampling_weights(config: TrainConfig, labels_N: NDArray[np.int64]) -> Tensor | None:
+    """With which weight each image is drawn; None where each comes once in an epoch."""
+    if config.class_weighting != "sampler":
+        return None
+    counts_K = np.bincount(labels_N)
+    return torch.from_numpy(1 / counts_K[labels_N])
 
 
 def loss_of(config: TrainConfig, labels_N: Tensor, classes: int) -> nn.CrossEntropyLoss:

@@ -3,13 +3,13 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ml import checkpoint, optimization, ranking
+from ml import checkpoint, mixing, networks, optimization, ranking
 from ml.checkpoint import Checkpoint
 from ml.config import TrainConfig
 from ml.errors import BadConfig
@@ -37,7 +37,9 @@ class Run:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.steps = inputs.steps()
         labels_N = torch.from_numpy(inputs.labels())
-        self.loss = optimization.loss_of(config, labels_N, len(manifest.classes)).to(device)
+        self.classes = len(manifest.classes)
+        self.loss = optimization.loss_of(config, labels_N, self.classes).to(device)
+        self.average = optimization.averaged(config, network)
         self.optimizer = optimization.optimizer_of(config, network)
         self.schedule = optimization.schedule_of(config, self.optimizer, self.steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
@@ -70,6 +72,7 @@ class Run:
     def epoch(self, report: Report) -> EpochResult:
         """Figures of the next epoch, added to the history; raises BadConfig where the loss is no longer a number."""
         started_s = time.monotonic()
+        self.network.let_wait(networks.waiting_parts(self.config, len(self.history) + 1))
         train_loss, train_accuracy, images_per_s = self._train(report)
         loss, accuracy, auc = self._validate(lambda: report(self.progress(self.steps, images_per_s)))
         number = len(self.history) + 1
@@ -100,13 +103,16 @@ class Run:
         seen, started_s = 0, time.monotonic()
         batches = self.inputs.training(len(self.history) + 1, self.generator)
         for step, (inputs, labels_N) in enumerate(batches, start=1):
-            logits_NK = self._logits(inputs)
-            loss = self.loss(logits_NK, labels_N)
+            inputs, targets = mixing.mixed(inputs, labels_N, self.classes, self.config, self.generator)
+            logits_NK = self._logits(self.network, inputs)
+            loss = self.loss(logits_NK, targets)
             self.optimizer.zero_grad()
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.schedule.step()
+            if self.average is not None:
+                self.average.update_parameters(self.network)
             right = (logits_NK.argmax(dim=1) == labels_N).sum()
             sums += torch.stack([loss.detach() * len(labels_N), right])
             seen += len(labels_N)
@@ -114,17 +120,22 @@ class Run:
         loss_sum, right_sum = sums.tolist()
         return loss_sum / seen, right_sum / seen, seen / (time.monotonic() - started_s)
 
-    def _logits(self, inputs: Tensor) -> Tensor:
+    @property
+    def judged(self) -> Network:
+        """The network that is validated and kept."""
+        return self.network if self.average is None else cast(Network, self.average.module)
+
+    def _logits(self, network: Network, inputs: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.inputs.logits(self.network, inputs).float()
+            return self.inputs.logits(network, inputs).float()
 
     @torch.inference_mode()
     def _validate(self, tick: Callable[[], None]) -> tuple[float, float, float | None]:
         """Loss (plain cross-entropy), accuracy, and AUC of two classes; `tick` is called after every batch."""
-        self.network.eval()
+        self.judged.eval()
         parts_NK, parts_N = [], []
         for inputs, labels_M in self.inputs.validation():
-            parts_NK.append(self._logits(inputs).cpu())
+            parts_NK.append(self._logits(self.judged, inputs).cpu())
             parts_N.append(labels_M.cpu())
             tick()
         logits_NK, labels_N = torch.cat(parts_NK), torch.cat(parts_N)
@@ -138,7 +149,7 @@ class Run:
     def _keep_best(self) -> None:
         number = len(self.history)
         if best_epoch(self.history, self._validation_images) == number:
-            model = {name: tensor.cpu().clone() for name, tensor in self.network.body.state_dict().items()}
+            model = {name: tensor.cpu().clone() for name, tensor in self.judged.body.state_dict().items()}
             self.best = {"epoch": number, "model": model}
 
     def best_network(self) -> Network:
@@ -150,6 +161,7 @@ class Run:
             run=self.identity | {"precision": str(self.dtype).removeprefix("torch.")},
             position={"epochs": len(self.history), "steps": len(self.history) * self.steps},
             model=self.network.body.state_dict(),
+            average={} if self.average is None else self.average.state_dict(),
             optimizer=self.optimizer.state_dict(),
             scheduler=self.schedule.state_dict(),
             scaler=self.scaler.state_dict(),
@@ -164,6 +176,8 @@ class Run:
             if saved.run.get(part) != mine:
                 raise BadConfig(f"The checkpoint was made with another {part}. Start a new training.")
         self.network.body.load_state_dict(saved.model)
+        if self.average is not None:
+            self.average.load_state_dict(saved.average)
         self.optimizer.load_state_dict(saved.optimizer)
         self.schedule.load_state_dict(saved.scheduler)
         self.scaler.load_state_dict(saved.scaler)

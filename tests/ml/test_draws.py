@@ -26,7 +26,8 @@ def _drawn(n: int, **changes: object) -> Drawn:
     "changes",
     [
         {"horizontal_flip": True}, {"vertical_flip": True}, {"crop_scale": 0.2}, {"rotation_degrees": 180},
-        {"color_jitter": 0.6}, Augmentation(vertical_flip=True, color_jitter=0.3).model_dump(),
+        {"color_jitter": 0.6}, {"random_erasing": 1.0},
+        Augmentation(vertical_flip=True, color_jitter=0.3).model_dump(),
     ],
 )  # fmt: skip
 def test_the_page_shows_what_training_sees(changes: dict[str, object]) -> None:
@@ -52,3 +53,14 @@ def test_what_is_off_draws_nothing_and_changes_nothing() -> None:
     drawn = _drawn(2)
     assert drawn == Drawn(None, None)
     assert np.array_equal(draws.apply(_picture(), drawn, 1), _picture())
+
+
+def test_the_share_of_erased_images_is_the_probability_and_their_boxes_lie_inside() -> None:
+    drawn = _drawn(2_000, random_erasing=0.3)
+    assert drawn.boxes_N4 is not None
+    top, left, bottom, right = drawn.boxes_N4.T
+    area = (bottom - top) * (right - left)
+    assert np.mean(area > 0) == pytest.approx(0.3, abs=0.04)
+    assert 0.019 < area[area > 0].min() < area.max() < 0.201
+    assert min(top.min(), left.min()) >= 0
+    assert max(bottom.max(), right.max()) <= 1.0001

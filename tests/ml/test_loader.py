@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,24 @@ def test_images_and_labels_stay_together() -> None:
     for images_NCHW, labels_N in Batches(_numbered(20), 5, torch.Generator()):
         assert images_NCHW.dtype == torch.uint8
         assert images_NCHW[:, 0, 0, 0].tolist() == labels_N.tolist()
+
+
+def test_weights_decide_how_often_an_image_is_drawn() -> None:
+    weights_N = torch.tensor([0.0] * 10 + [1.0] * 10)
+    batches = Batches(_numbered(20), 5, torch.Generator().manual_seed(0), weights_N)
+    drawn = _labels(batches)
+    assert len(drawn) == 20
+    assert set(drawn) <= set(range(10, 20))
+
+
+def test_batches_read_ahead_are_the_batches_in_their_order() -> None:
+    one, other = (Batches(_numbered(23), 4, torch.Generator().manual_seed(5)) for _ in range(2))
+    ahead = [labels_N.tolist() for _, labels_N in loader.resident(one, torch.device("cpu"))]
+    assert ahead == [labels_N.tolist() for _, labels_N in other]
+
+
+def test_a_pass_that_is_left_early_leaves_no_thread() -> None:
+    before = threading.active_count()
+    for _ in loader.resident(Batches(_numbered(40), 4, torch.Generator()), torch.device("cpu")):
+        break
+    assert threading.active_count() == before

@@ -121,3 +121,38 @@ def test_only_a_network_that_learns_nothing_before_its_classifier_has_frozen_fea
     assert not has_frozen_features(network="resnet18", initial_weights="imagenet", trainable_stages=1)
     assert not has_frozen_features(network="mobilenet_v3_small")
     assert not has_frozen_features(network="cnn")
+
+
+def test_stages_wait_until_their_epoch_and_then_learn() -> None:
+    config = TrainConfig.model_validate(
+        {"network": "resnet18", "initial_weights": "imagenet", "trainable_stages": 3, "unfreeze_epochs": 2}
+    )
+    network = networks.build(config, 2).train()
+    learning = []
+    for epoch in (1, 2, 3, 5, 7, 9, 11):
+        network.let_wait(networks.waiting_parts(config, epoch))
+        names = {name.split(".")[0] for name, weight in network.body.named_parameters() if weight.requires_grad}
+        learning.append(sorted(names))
+        assert all(
+            module.training == (name in names) for name, module in network.body.named_children() if "layer" in name
+        )
+    all_three = ["fc", "layer2", "layer3", "layer4"]
+    assert learning == [["fc"], ["fc"], ["fc", "layer4"], ["fc", "layer3", "layer4"], all_three, all_three, all_three]
+
+
+def test_every_weight_of_every_network_belongs_to_one_stage() -> None:
+    for name, architecture in networks.REGISTRY.items():
+        config = TrainConfig.model_validate({"network": name})
+        depths = [networks.depth_of(config, key) for key, _ in networks.build(config, 2).body.named_parameters()]
+        assert set(depths) == set(range(len(architecture.stages)))
+        assert depths[-1] == 0
+
+
+def test_with_flips_an_image_and_its_mirror_image_get_the_same_answer() -> None:
+    network = networks.build(TrainConfig.model_validate({"flip_at_test": True}), 2).eval()
+    images_NCHW = _batch(3, size_px=64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images_NCHW), network(images_NCHW.flip(3)))
+        plain = networks.Network(network.body, "head").eval()
+        expected = (plain(images_NCHW) + plain(images_NCHW.flip(3))) / 2
+        torch.testing.assert_close(network(images_NCHW), expected)

@@ -1,11 +1,14 @@
 """Optimiser, schedule and loss."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from ml import networks
 from ml.config import TrainConfig
-from ml.optimization import learning_rate_factor, loss_of, optimizer_of
+from ml.optimization import averaged, learning_rate_factor, loss_of, optimizer_of, sampling_weights
 
 
 def _factors(**fields: object) -> list[float]:
@@ -49,20 +52,53 @@ def test_warm_up_takes_at_most_half_of_the_run() -> None:
     assert set(factors[50:]) == {1}
 
 
+def _groups(**fields: object) -> list[dict[str, Any]]:
+    config = TrainConfig.model_validate(fields)
+    return optimizer_of(config, networks.build(config, 2)).param_groups
+
+
 def test_biases_and_batch_norm_do_not_decay() -> None:
-    network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-    decayed, free = optimizer_of(TrainConfig(weight_decay=0.3), network).param_groups
-    assert decayed["weight_decay"] == 0.3
-    assert [tuple(p.shape) for p in decayed["params"]] == [(3, 4)]
-    assert free["weight_decay"] == 0
-    assert len(free["params"]) == 3
+    decayed, free = _groups(weight_decay=0.3)
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.3, 0)
+    assert {weight.ndim for weight in decayed["params"]} == {2, 4}
+    assert {weight.ndim for weight in free["params"]} == {1}
 
 
 def test_frozen_weights_are_not_handed_to_the_optimizer() -> None:
-    network = nn.Linear(4, 3).requires_grad_(False)
-    network.bias.requires_grad_(True)
-    groups = optimizer_of(TrainConfig(optimizer="sgd"), network).param_groups
-    assert [len(group["params"]) for group in groups] == [0, 1]
+    groups = _groups(network="resnet18", initial_weights="imagenet", trainable_stages=0, optimizer="sgd")
+    assert [tuple(weight.shape) for group in groups for weight in group["params"]] == [(2, 512), (2,)]
+
+
+def test_each_stage_further_from_the_last_layer_learns_slower() -> None:
+    groups = _groups(layer_decay=0.5, learning_rate=0.8, weight_decay=0.1)
+    rates = sorted({group["lr"] for group in groups}, reverse=True)
+    assert rates == pytest.approx([0.8, 0.4, 0.2, 0.1, 0.05])
+    assert groups[0]["lr"] == 0.8  # what the page calls the learning rate
+    assert tuple(groups[0]["params"][0].shape) == (2, 160)
+
+
+def test_the_average_follows_the_weights_and_soon_forgets_its_start() -> None:
+    config = TrainConfig(weight_averaging=0.99)
+    network = networks.build(config, 2)
+    average = averaged(config, network)
+    assert average is not None
+    average.module.body.head.weight.data.fill_(9)
+    network.body.head.weight.data.fill_(1)
+    for _ in range(60):
+        average.update_parameters(network)
+    torch.testing.assert_close(average.module.body.head.weight, network.body.head.weight, atol=1e-3, rtol=0)
+    network.body.head.weight.data.fill_(2)
+    average.update_parameters(network)
+    assert 1.05 < average.module.body.head.weight.mean().item() < 1.2
+    assert averaged(TrainConfig(), network) is None
+
+
+def test_the_sampler_draws_each_class_equally_often() -> None:
+    labels_N = np.array([0, 0, 0, 1])
+    weights_N = sampling_weights(TrainConfig(class_weighting="sampler"), labels_N)
+    assert weights_N is not None
+    assert weights_N.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1])
+    assert sampling_weights(TrainConfig(class_weighting="balanced"), labels_N) is None
 
 
 def test_balanced_weights_are_inverse_to_the_class_frequency() -> None:

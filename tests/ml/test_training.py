@@ -172,6 +172,35 @@ def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(tmp_pat
     assert [r.train_loss for r in whole.history] == [r.train_loss for r in resumed.history]
 
 
+EVERYTHING = {
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "weight_averaging": 0.9,
+    "flip_at_test": True,
+    "layer_decay": 0.7,
+    "unfreeze_epochs": 1,
+    "class_weighting": "sampler",
+    "augmentation": {"random_erasing": 0.5},
+}
+
+
+@pytest.mark.parametrize("network", ["resnet18", "mobilenet_v3_small"])
+def test_a_resumed_run_with_everything_on_ends_with_the_same_bits(tmp_path: Path, network: str) -> None:
+    save_file(_donor(network), tmp_path / "donor.safetensors")
+    data, kept = small_dataset.build(tmp_path / "data", train=12), tmp_path / "kept.pt"
+    config = _config(network=network, epochs=4, initial_weights="file:donor.safetensors", **EVERYTHING)
+
+    def keep_the_second(path: Path, epoch: int) -> None:
+        if epoch == 2:
+            shutil.copy(path, kept)
+
+    whole = _fit(config, data, tmp_path / "a", save_checkpoint=keep_the_second, weights_dir=tmp_path)
+    resumed = _fit(config, data, tmp_path / "b", resume_from=kept, weights_dir=tmp_path)
+    pairs = zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert [r.validation_loss for r in whole.history] == [r.validation_loss for r in resumed.history]
+
+
 def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     data = small_dataset.build(tmp_path / "data")
     kept = tmp_path / "kept.pt"
@@ -259,6 +288,8 @@ def test_missing_weights_stop_the_run_before_it_begins(tmp_path: Path) -> None:
         {"class_weighting": "balanced"},
         {"network": "resnet18", "trainable_stages": 0},
         {"label_smoothing": 0.1, "augmentation": {"vertical_flip": True}},
+        {"augmentation": {"random_erasing": 0.5}, "mixup": 0.2, "cutmix": 1.0, "class_weighting": "sampler"},
+        {"weight_averaging": 0.9, "flip_at_test": True, "layer_decay": 0.7},
     ],
 )
 def test_each_choice_of_the_configuration_trains(tmp_path: Path, fields: dict[str, object]) -> None:
