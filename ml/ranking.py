@@ -41,6 +41,20 @@ def auc(truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], label
     return on_logit_scale(value, variance)
 
 
+def auc_covariance(
+    is_positive_N: NDArray[np.bool_], probability_VN: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Areas under the ROC curves of several rankings of the same images, and their covariances: areas_V, covariance_VV.
+
+    DeLong et al. (1988), with the placement values by sorting as in Sun & Xu (2014). Each class has two images or more.
+    """
+    positives, negatives = int(is_positive_N.sum()), int((~is_positive_N).sum())
+    win_VN = np.stack([_wins(is_positive_N, probability_N) for probability_N in probability_VN])
+    of_positive_VM, of_negative_VM = win_VN[:, is_positive_N] / negatives, win_VN[:, ~is_positive_N] / positives
+    covariance_VV = np.cov(of_positive_VM) / positives + np.cov(of_negative_VM) / negatives
+    return of_positive_VM.mean(axis=1), covariance_VV
+
+
 def average_precision(
     truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], labels: Sequence[int]
 ) -> Score:
