@@ -4,10 +4,10 @@
   "use strict";
   // Okabe and Ito's colours, which people with any colour vision tell apart; the order fits each background.
   const COLORS = {
-    light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7"],
-    dark: ["#56B4E9", "#E69F00", "#3FC79A", "#CC79A7"],
+    light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A6A00", "#444444"],
+    dark: ["#56B4E9", "#E69F00", "#3FC79A", "#CC79A7", "#F0E442", "#BBBBBB"],
   };
-  const DASHES = ["solid", "dash", "dot", "dashdot"]; // a second sign beside colour
+  const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]; // a second sign beside colour
   const drawn = new Map();
 
   const kinds = {
