@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
 
 from ml import label_errors, subgroups
 from webapp.errors import Invalid, NotFound
@@ -27,8 +28,13 @@ SORTS = {
 
 @bp.get("/compare")
 @allow("viewer")
-def compare() -> str:
-    versions = comparison.chosen(request.args.getlist("version"))
+def compare() -> str | BaseResponse:
+    """The ticked versions side by side; who ticked too few or too many is led back to the list."""
+    try:
+        versions = comparison.chosen(request.args.getlist("version"))
+    except Invalid as error:
+        flash(str(error), "warning")
+        return redirect(url_for("registry.index"))
     compared = comparison.compare(versions, request.args.get("dataset_id", type=int), request.args.get("split"))
     return render_template(
         "registry/compare.html",
