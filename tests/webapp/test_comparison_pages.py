@@ -216,3 +216,21 @@ def test_odd_places_in_the_list_do_no_harm(app: Flask, client: FlaskClient, auth
         two_versions()
     auth.login("viewer")
     assert client.get(f"{COMPARE}&{query}").status_code == 200
+
+
+def test_a_version_that_was_trained_on_the_images_is_not_compared_without_a_warning(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    """The second data set holds the training images of the first as its test images."""
+    with app.app_context():
+        first = factories.make_version()
+        swapped = factories.make_dataset("Swapped", train=4, validation=0, test=12)
+        second = factories.make_version(factories.make_experiment(swapped, status="succeeded"))
+        heir = make_other_version(second, config=TrainConfig(initial_weights="version:1", image_size_px=32))
+        for version in (first, second, heir):
+            make_answered(version, RIGHT, dataset=swapped)
+    auth.login("viewer")
+    assert client.get(f"{REST}?version=1&version=2&version=3").json["trained_on"] == [4, 0, 4]
+    html = client.get(COMPARE).text
+    assert "Version 1 was trained on 4 of these 12 images" in html
+    assert "Version 2 was trained on" not in html

@@ -209,6 +209,7 @@ def comparison(compared: Compared) -> dict[str, Any]:
         "split": ground.split if ground else None,
         "evaluations": [evaluation(row) for row in ground.evaluations if row] if ground else [],
         "images": shown.n if shown else None,
+        "trained_on": shown.learned if shown else None,
         "pairs": [
             {"first": numbers[one.first], "second": numbers[one.second], **one.pair.model_dump(mode="json")}
             for one in (shown.tests if shown else [])

@@ -13,6 +13,7 @@ from webapp.security import allow
 
 bp = Blueprint("analysis", __name__, url_prefix="/versions")
 IMAGES_A_PAGE = 60
+DISAGREEMENTS_A_PAGE = 24
 CURVES = {
     "train_loss": "Training loss",
     "validation_loss": "Validation loss",
@@ -31,7 +32,7 @@ SORTS = {
 def compare() -> str | BaseResponse:
     """The ticked versions side by side; who ticked too few or too many is led back to the list."""
     try:
-        versions = comparison.chosen(request.args.getlist("version"))
+        versions = sorted(comparison.chosen(request.args.getlist("version")), key=lambda version: version.id)
     except Invalid as error:
         flash(str(error), "warning")
         return redirect(url_for("registry.index"))
@@ -43,7 +44,7 @@ def compare() -> str | BaseResponse:
         curves=_curves(versions),
         curve_titles=CURVES,
         looks=looks.ledger_of(compared.ground.dataset) if compared.ground else None,
-        page=_Paged(len(compared.shown.disagreements) if compared.shown else 0),
+        page=_Paged(len(compared.shown.disagreements) if compared.shown else 0, DISAGREEMENTS_A_PAGE),
     )
 
 
@@ -72,10 +73,10 @@ def _line(epochs: list[Epoch], column: str, numbers: list[int]) -> list[float | 
 class _Paged:
     """Which of `total` entries the address asks for."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, size: int) -> None:
         self.total = total
         self.start = min(max(0, request.args.get("start", 0, type=int)), MAX_ID)
-        end = self.start + IMAGES_A_PAGE
+        end = self.start + size
         self.following = end if end < total else None
         self.shown = slice(self.start, end)
 
@@ -103,7 +104,7 @@ def images(version_id: int, evaluation_id: int) -> str:
         evaluation=evaluation,
         answered=answered,
         chosen=chosen,
-        page=_Paged(len(chosen)),
+        page=_Paged(len(chosen), IMAGES_A_PAGE),
         given={name: request.args[name] for name in ("truth", "predicted") if request.args.get(name)},
         sort=sort,
         sorts=SORTS,
@@ -157,7 +158,6 @@ def doubtful_labels(version_id: int, evaluation_id: int) -> str:
         evaluation=evaluation,
         answered=answered,
         doubts=doubts,
-        page=_Paged(len(doubts)),
-        learned=evaluation.version.experiment.dataset.line == evaluation.dataset.line
-        and evaluation.split in ("train", "all"),
+        page=_Paged(len(doubts), IMAGES_A_PAGE),
+        is_learned_N=answers.is_learned(evaluation.version, answered.rows),
     )

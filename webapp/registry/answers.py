@@ -14,8 +14,9 @@ from ml.errors import BadArtifact
 from ml.manifest import ImageRow
 from webapp.datasets import contents
 from webapp.datasets.service import store
+from webapp.datasets.versions import origin_of
 from webapp.errors import Conflict
-from webapp.models import Evaluation
+from webapp.models import Evaluation, ModelVersion, find
 from webapp.storage import MissingObject, Store
 
 _LEAST_PROBABILITY = 5e-7  # kept answers have six digits: a zero may stand for as much
@@ -64,6 +65,20 @@ def of(evaluation: Evaluation) -> Answered:
     return _judged(
         kept, [rows[number] for number in kept.number_N], metrics.get("positive_class"), metrics.get("operating_point")
     )
+
+
+def is_learned(version: ModelVersion, rows: Sequence[ImageRow]) -> NDArray[np.bool_]:
+    """Which images the version was trained on, or one whose weights it began with.
+
+    They are known by their pixels, so also where they lie in another data set or in another split.
+    """
+    learned: set[str] = set()
+    ancestor: ModelVersion | None = version
+    while ancestor:
+        trained = contents.manifest_of(ancestor.experiment.dataset).of_split("train")
+        learned.update(row.sha256 for row in trained)
+        ancestor = find(ModelVersion, origin_of(ancestor.experiment) or 0)
+    return np.array([row.sha256 in learned for row in rows], bool)
 
 
 def _judged(kept: scored.Answers, rows: list[ImageRow], positive_class: str | None, point: Any) -> Answered:

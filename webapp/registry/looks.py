@@ -42,14 +42,6 @@ def count(dataset: Dataset) -> int:
     return db.session.scalar(select(func.count()).select_from(_looks_at(dataset.line).subquery())) or 0
 
 
-def place_of(evaluation: Evaluation) -> int | None:
-    """The how-manieth look an evaluation was; None where it was none."""
-    if evaluation.split not in OF_TEST_IMAGES or evaluation.status != "succeeded":
-        return None
-    earlier = _looks_at(evaluation.dataset.line).where(Evaluation.id <= evaluation.id)
-    return db.session.scalar(select(func.count()).select_from(earlier.subquery()))
-
-
 def _looks_at(line: str) -> Select[Evaluation]:
     return (
         select(Evaluation)

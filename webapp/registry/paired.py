@@ -36,7 +36,10 @@ class Said:
 
 @dataclass(frozen=True)
 class OnSameImages:
+    """What `n` images tell of several versions; `learned` counts those that each version was trained on."""
+
     n: int
+    learned: list[int]
     has_groups: bool
     tests: list[Tested]
     disagreements: list[Said]
@@ -67,7 +70,13 @@ def on_same_images(evaluations: Sequence[Evaluation], positive_class: str | None
         )
         for a, b in itertools.combinations(range(len(said)), 2)
     ]
-    return OnSameImages(len(first.rows), group_N is not None, tests, _disagreements(said, decided_VN, column))
+    return OnSameImages(
+        n=len(first.rows),
+        learned=[int(answers.is_learned(evaluation.version, first.rows).sum()) for evaluation in evaluations],
+        has_groups=group_N is not None,
+        tests=tests,
+        disagreements=_disagreements(said, decided_VN, column),
+    )
 
 
 def _in_columns(one: Answered, column: dict[str, int]) -> NDArray[np.int64]:
