@@ -27,9 +27,9 @@ def looked_at(app: Flask) -> None:
         make_answered(first, (0.2, 0.7), dataset=factories.make_dataset("Other"))
 
 
-def test_every_evaluation_that_scored_test_images_of_the_line_is_a_look(app: Flask) -> None:
-    looked_at(app)
-    with app.app_context():
+def test_every_evaluation_that_scored_test_images_of_the_line_is_a_look(any_app: Flask) -> None:
+    looked_at(any_app)
+    with any_app.app_context():
         dataset = db.session.get_one(Dataset, 1)
         ledger = looks.ledger_of(dataset)
         assert (ledger.looks, ledger.versions, looks.count(dataset)) == (3, 2, 3)

@@ -25,6 +25,7 @@ SORTS = {
     "confidence": "surest first",
     "loss": "largest loss first",
 }
+COLUMNS = {"split": "split", "group_size": "images of the same group"}
 
 
 @bp.get("/compare")
@@ -131,11 +132,14 @@ def by_subgroup(version_id: int, evaluation_id: int) -> str:
     by = request.args.get("by") or next(iter(columns), "")
     if by and by not in columns:
         known = ", ".join(columns) or "none"
-        raise Invalid(f"There is no column '{by[:100]}' to tell these images apart by; there is {known}.", {"by": "?"})
+        raise Invalid(
+            f"There is no column '{by[:100]}' to tell these images apart by; there is {known}.",
+            {"by": "no such column"},
+        )
     return render_template(
         "registry/subgroups.html",
         evaluation=evaluation,
-        columns={name: name.removeprefix(subgroups.METADATA).replace("_", " ") for name in columns},
+        columns={name: COLUMNS.get(name) or name.removeprefix(subgroups.METADATA) for name in columns},
         by=by,
         most=subgroups.MAX_VALUES,
         is_binary=answered.positive is not None,
