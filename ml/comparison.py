@@ -1,7 +1,7 @@
 """Comparison: whether one version is better than another on the same images, or only luckier.
 
-All tests are paired: what counts is where the two differ. Images count as independent of each other, except in the
-bootstrap, which draws whole groups where there are any.
+All tests are paired: what counts is where the two differ. Images of one group may depend on each other; only McNemar's
+test counts every image as independent.
 """
 
 import math
@@ -63,7 +63,7 @@ def compare(
         units=len(np.unique(units_N)),
         mcnemar=mcnemar(right_2N[0], right_2N[1]),
         accuracy=accuracy_difference(right_2N[0], right_2N[1], units_N),
-        auc=Difference() if probability_2N is None else auc_difference(truth_N == positive, probability_2N),
+        auc=Difference() if probability_2N is None else auc_difference(truth_N == positive, probability_2N, units_N),
     )
 
 
@@ -74,14 +74,17 @@ def mcnemar(first_right_N: NDArray[np.bool_], second_right_N: NDArray[np.bool_])
     return McNemar(only_first=first, only_second=second, p_value=_two_sided(min(first, second), first + second))
 
 
-def auc_difference(is_positive_N: NDArray[np.bool_], probability_2N: NDArray[np.float64]) -> Difference:
+def auc_difference(
+    is_positive_N: NDArray[np.bool_], probability_2N: NDArray[np.float64], group_N: NDArray[np.int64]
+) -> Difference:
     """Difference of two areas under the ROC curve on the same images (DeLong, DeLong & Clarke-Pearson 1988).
 
-    Empty where a class has fewer than two images: the variance is then unknown.
+    For groups of several images it is Obuchowski's extension (1997). Empty where the images of a class come from fewer
+    than two groups: the variance is then unknown.
     """
-    if min(is_positive_N.sum(), (~is_positive_N).sum()) < 2:
+    if min(len(np.unique(group_N[of_class_N])) for of_class_N in (is_positive_N, ~is_positive_N)) < 2:
         return Difference()
-    area_2, covariance_22 = auc_covariance(is_positive_N, probability_2N)
+    area_2, covariance_22 = auc_covariance(is_positive_N, probability_2N, group_N)
     value = float(area_2[1] - area_2[0])
     variance = float(covariance_22[0, 0] + covariance_22[1, 1] - 2 * covariance_22[0, 1])
     if variance < _SAME:

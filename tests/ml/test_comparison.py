@@ -47,7 +47,7 @@ def correlated(random: np.random.Generator, positives: int, negatives: int, gain
 @pytest.mark.parametrize("decimals", [1, 8])  # few decimals, many ties
 def test_the_covariance_is_delongs_by_its_definition(decimals: int) -> None:
     truth_N, probability_2N = correlated(np.random.default_rng(0), 17, 23, 0.3, decimals)
-    area_2, covariance_22 = ranking.auc_covariance(truth_N, probability_2N)
+    area_2, covariance_22 = ranking.auc_covariance(truth_N, probability_2N, np.arange(40))
     kernel_2MN = np.array(
         [
             [[(p > q) + 0.5 * (p == q) for q in probability_N[~truth_N]] for p in probability_N[truth_N]]
@@ -67,18 +67,18 @@ def test_the_covariance_is_delongs_by_its_definition(decimals: int) -> None:
 def test_the_interval_of_the_area_difference_agrees_with_a_bootstrap() -> None:
     random = np.random.default_rng(1)
     truth_N, probability_2N = correlated(random, 80, 120, 0.5, 8)
-    result = comparison.auc_difference(truth_N, probability_2N)
+    result = comparison.auc_difference(truth_N, probability_2N, np.arange(200))
     drawn = []
     for _ in range(800):
         image_N = np.concatenate([random.choice(np.flatnonzero(truth_N == k), (truth_N == k).sum()) for k in (0, 1)])
-        first, second = ranking.auc_covariance(truth_N[image_N], probability_2N[:, image_N])[0]
+        first, second = ranking.auc_covariance(truth_N[image_N], probability_2N[:, image_N], np.arange(200))[0]
         drawn.append(second - first)
     assert (result.low, result.high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.012)
 
 
 def test_equal_versions_are_called_different_in_one_draw_of_twenty() -> None:
     random = np.random.default_rng(2)
-    found = [comparison.auc_difference(*correlated(random, 40, 60, 0.0, 8)).p_value for _ in range(600)]
+    found = [comparison.auc_difference(*correlated(random, 40, 60, 0.0, 8), np.arange(100)).p_value for _ in range(600)]
     assert 0.03 < np.mean([p_value < 0.05 for p_value in found]) < 0.075  # type: ignore[operator]
 
 
@@ -115,7 +115,7 @@ def test_a_version_compared_with_itself_does_not_differ() -> None:
 
 def test_what_too_few_images_leave_undefined_is_empty() -> None:
     probability_2N = np.array([[0.9, 0.1, 0.2], [0.8, 0.3, 0.1]])
-    assert comparison.auc_difference(np.array([True, False, False]), probability_2N) == Difference()
+    assert comparison.auc_difference(np.array([True, False, False]), probability_2N, np.arange(3)) == Difference()
     empty_2N = np.zeros((2, 0))
     pair = comparison.compare(np.zeros(0, int), empty_2N.astype(int), empty_2N, 1)
     assert (pair.n, pair.mcnemar.p_value, pair.accuracy, pair.auc) == (0, 1.0, Difference(), Difference())
@@ -123,5 +123,25 @@ def test_what_too_few_images_leave_undefined_is_empty() -> None:
 
 def test_a_perfect_ranking_against_its_reverse_has_no_interval() -> None:
     truth_N = np.repeat([True, False], 5)
-    result = comparison.auc_difference(truth_N, np.stack([~truth_N, truth_N]).astype(float))
+    result = comparison.auc_difference(truth_N, np.stack([~truth_N, truth_N]).astype(float), np.arange(10))
     assert result == Difference(value=1.0)
+
+
+def test_copies_of_an_image_in_its_group_tell_nothing_new_of_a_ranking() -> None:
+    truth_N, probability_2N = correlated(np.random.default_rng(5), 20, 30, 0.3, 8)
+    single = comparison.auc_difference(truth_N, probability_2N, np.arange(50))
+    tenfold = comparison.auc_difference(truth_N.repeat(10), probability_2N.repeat(10, axis=1), np.arange(50).repeat(10))
+    assert tenfold.model_dump() == pytest.approx(single.model_dump())
+
+
+def test_images_of_patients_are_called_different_in_one_draw_of_twenty() -> None:
+    """Four images of each of 60 patients, positive and negative ones; the two versions err alike within a patient."""
+    random, found, as_if_independent = np.random.default_rng(6), [], []
+    patient_N = np.arange(60).repeat(4)
+    for _ in range(500):
+        truth_N = random.random(240) < np.where(patient_N < 30, 0.2, 0.8)
+        own_2N = random.normal(size=(2, 60))[:, patient_N] + 0.5 * random.normal(size=(2, 240))
+        found.append(comparison.auc_difference(truth_N, truth_N + own_2N, patient_N).p_value)
+        as_if_independent.append(comparison.auc_difference(truth_N, truth_N + own_2N, np.arange(240)).p_value)
+    assert 0.03 < np.mean([p_value < 0.05 for p_value in found]) < 0.085
+    assert np.mean([p_value < 0.05 for p_value in as_if_independent]) > 0.1

@@ -12,6 +12,7 @@ from ml.config import TrainConfig
 from tests import factories
 from tests.answers import make_answered, make_other_version
 from tests.factories import Auth
+from tests.webapp.test_gallery import changed_rows
 from webapp.models import Dataset, ModelVersion, db
 
 # The four test images are benign, malignant, benign, malignant.
@@ -234,3 +235,15 @@ def test_a_version_that_was_trained_on_the_images_is_not_compared_without_a_warn
     html = client.get(COMPARE).text
     assert "Version 1 was trained on 4 of these 12 images" in html
     assert "Version 2 was trained on" not in html
+
+
+def test_images_of_one_patient_are_not_counted_as_independent(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        dataset = factories.make_dataset()
+        changed_rows(dataset, group={12: "a", 13: "a", 14: "a"})
+        first = factories.make_version(factories.make_experiment(dataset, status="succeeded"))
+        for version in (first, make_other_version(first)):
+            make_answered(version, RIGHT)
+    auth.login("viewer")
+    assert client.get(f"{REST}?version=1&version=2").json["pairs"][0]["units"] == 2
+    assert "The 4 images come from 2 independent groups or single images" in client.get(COMPARE).text
