@@ -41,6 +41,34 @@ def auc(truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], label
     return on_logit_scale(value, variance)
 
 
+def auc_covariance(
+    is_positive_N: NDArray[np.bool_], probability_VN: NDArray[np.float64], group_N: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Areas under the ROC curves of several rankings of the same images, and their covariances: area_V, covariance_VV.
+
+    Obuchowski (1997), Biometrics 53:567: images of one group (patient) may depend on each other. Where each is a group
+    of its own these are the covariances of DeLong et al. (1988). Images of each class come from two groups or more.
+    """
+    positives, negatives = int(is_positive_N.sum()), int((~is_positive_N).sum())
+    win_VN = np.stack([_wins(is_positive_N, probability_N) for probability_N in probability_VN])
+    area_V = win_VN[:, is_positive_N].sum(axis=1) / (positives * negatives)
+    place_VN = win_VN / np.where(is_positive_N, negatives, positives) - area_V[:, None]
+    of_group_N = np.unique(group_N, return_inverse=True)[1]
+    positive_VG, negative_VG = (
+        np.stack([np.bincount(of_group_N, place_N * of_class_N) for place_N in place_VN])
+        for of_class_N in (is_positive_N, ~is_positive_N)
+    )
+    with_positives, with_negatives = (len(np.unique(group_N[of_N])) for of_N in (is_positive_N, ~is_positive_N))
+    cross_VV = _unbiased(positive_VG.shape[1]) * positive_VG @ negative_VG.T / (positives * negatives)
+    covariance_VV = (
+        _unbiased(with_positives) * positive_VG @ positive_VG.T / positives**2
+        + _unbiased(with_negatives) * negative_VG @ negative_VG.T / negatives**2
+        + cross_VV
+        + cross_VV.T
+    )
+    return area_V, covariance_VV
+
+
 def average_precision(
     truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], labels: Sequence[int]
 ) -> Score:
@@ -102,6 +130,11 @@ def _variance_of_sum(share_N: NDArray[np.float64], truth_N: NDArray[np.int64]) -
     """Variance of the sum of independent terms that are alike within a class; classes of one image add nothing."""
     classes = [share_N[truth_N == label] for label in np.unique(truth_N)]
     return sum(len(share_M) * float(share_M.var(ddof=1)) for share_M in classes if len(share_M) > 1)
+
+
+def _unbiased(n: int) -> float:
+    """What makes a mean of squares of `n` deviations an unbiased variance."""
+    return n / (n - 1)
 
 
 def _precision_area(is_positive_N: NDArray[np.bool_], probability_N: NDArray[np.float64]) -> float:

@@ -50,6 +50,7 @@ def _register(app: Flask) -> None:
     from webapp.experiments import views as experiments
     from webapp.predictions import active
     from webapp.predictions import views as predictions
+    from webapp.registry import analysis
     from webapp.registry import views as registry
     from webapp.resumable import views as resumable
 
@@ -64,6 +65,7 @@ def _register(app: Flask) -> None:
         changes,
         gallery,
         review,
+        analysis,
         experiments,
         predictions,
         registry,

@@ -4,10 +4,11 @@
   "use strict";
   // Okabe and Ito's colours, which people with any colour vision tell apart; the order fits each background.
   const COLORS = {
-    light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7"],
-    dark: ["#56B4E9", "#E69F00", "#3FC79A", "#CC79A7"],
+    light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A6A00", "#444444"],
+    dark: ["#56B4E9", "#E69F00", "#3FC79A", "#CC79A7", "#F0E442", "#BBBBBB"],
   };
-  const DASHES = ["solid", "dash", "dot", "dashdot"]; // a second sign beside colour
+  const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]; // a second sign beside colour
+  const HEIGHT = 320;
   const drawn = new Map();
 
   const kinds = {
@@ -85,6 +86,7 @@
     const chart = kinds[data.kind](data, COLORS[theme]);
     place.hidden = !chart;
     if (!chart) return;
+    place.style.height = `${chart.layout.height ?? HEIGHT}px`; // Plotly asks the place for it when the window changes
     Plotly.react(place, chart.traces, layout(chart.layout, place), { displayModeBar: false, responsive: true });
     drawn.set(id, data);
   }
@@ -96,7 +98,7 @@
     return {
       font: { family: style.fontFamily, size: 13, color: style.color },
       paper_bgcolor: "transparent", plot_bgcolor: "transparent",
-      margin: { l: 52, r: 12, t: 12, b: 44 }, height: own.height ?? 320,
+      margin: { l: 52, r: 12, t: 12, b: 44 }, height: own.height ?? HEIGHT,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
       uirevision: place.id, // what a person zoomed into stays when new data comes
       ...own,

@@ -32,3 +32,22 @@ def test_damaged_answers_are_refused(tmp_path: Path, harm: Callable[[bytes], byt
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(BadArtifact, match="kept answers 'scored'"):
         scored.find(path, 999)
+
+
+def test_all_answers_come_back_as_arrays(tmp_path: Path) -> None:
+    answers = scored.read(_write(tmp_path / "scored"))
+    assert answers.classes == ("benign", "malignant")
+    assert answers.number_N.tolist() == [3, 30]
+    assert answers.probabilities_NK.tolist() == [[0.25, 0.75], [1.0, 0.0]]
+    scored.write(tmp_path / "none", ("a", "b", "c"), [])
+    assert scored.read(tmp_path / "none").probabilities_NK.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda data: data[:-9], lambda data: b"", lambda data: b"plain text", lambda data: data[:20] + data[24:]]
+)
+def test_damaged_answers_are_refused_as_a_whole(tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
+    path = _write(tmp_path / "scored")
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(BadArtifact, match="kept answers 'scored'"):
+        scored.read(path)

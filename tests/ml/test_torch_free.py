@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 TORCH_FREE = (
-    "archive", "artifact", "calibration", "config", "decisions", "draws", "errors", "evaluation", "images", "ingest",
-    "intervals", "manifest", "metrics", "pack", "progress", "quality", "ranking", "revision", "serving",
-    "splits", "synthetic",
+    "archive", "artifact", "calibration", "comparison", "config", "decisions", "draws", "errors", "evaluation",
+    "images", "ingest", "intervals", "label_errors", "manifest", "metrics", "pack", "progress", "quality", "ranking",
+    "revision", "scored", "serving", "splits", "subgroups", "synthetic",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "scipy", "sklearn", "onnx", "pandas"}
 

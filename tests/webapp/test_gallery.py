@@ -103,7 +103,7 @@ def test_what_a_version_saw_in_an_earlier_version_of_the_data_set_is_told(
         first = db.session.get_one(Dataset, 1)
         second = factories.make_dataset(line=first.line, number=2, parent_number=1)
         rows = contents.manifest_of(second).rows
-        _changed_rows(second, sha256={15: rows[12].sha256, 12: "0" * 64})
+        changed_rows(second, sha256={15: rows[12].sha256, 12: "0" * 64})
         address = f"/datasets/{second.id}/images"
     auth.login("viewer")
     moved = client.get(f"{address}/15").text
@@ -122,7 +122,7 @@ def test_answers_that_are_gone_leave_the_page_of_the_image_whole(app: Flask, cli
     assert "not evaluated on this image" in page.text
 
 
-def _changed_rows(dataset: Dataset, **changes: dict[int, Any]) -> None:
+def changed_rows(dataset: Dataset, **changes: dict[int, Any]) -> None:
     """Writes the data set's list of images anew: `changes` are values of a field by the number of the row."""
     manifest = contents.manifest_of(dataset)
     rows = [
@@ -141,7 +141,7 @@ def test_the_page_of_an_image_shows_its_group_its_copies_and_what_is_wrong(
     app: Flask, client: FlaskClient, auth: Auth
 ) -> None:
     with app.app_context():
-        _changed_rows(
+        changed_rows(
             factories.make_dataset(),
             group={0: "14-2523", 3: "14-2523", 12: "14-2523"},
             cluster={0: 7, 5: 7},

@@ -10,7 +10,11 @@ from ml.config import Frozen, IngestOptions, TrainConfig
 from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion
 from webapp.predictions.active import Loaded
 from webapp.predictions.service import Answered
+from webapp.registry import looks
 from webapp.registry import service as registry
+from webapp.registry.comparison import Compared
+
+DISAGREEMENTS_SENT = 200
 
 
 class DatasetOptions(IngestOptions):
@@ -182,9 +186,45 @@ def evaluation(row: Evaluation) -> dict[str, Any]:
         "attempts": row.attempts,
         "metrics": row.metrics,
         "confident_errors": row.confident_errors,
+        "test_looks": looks.count(row.dataset),
         "created_at": moment(row.created_at),
         "finished_at": moment(row.finished_at),
         "url": url_for("api.read_evaluation", evaluation_id=row.id),
+    }
+
+
+def comparison(compared: Compared) -> dict[str, Any]:
+    ground, shown = compared.ground, compared.shown
+    numbers = [row.id for row in compared.versions]
+    disagreements = shown.disagreements if shown else []
+    return {
+        "versions": numbers,
+        "configuration": [
+            {"name": setting.name, "values": setting.values, "differs": setting.differs}
+            for setting in compared.settings
+        ],
+        "epochs": [[epoch(item) for item in row.experiment.epochs] for row in compared.versions],
+        "problem": compared.problem,
+        "dataset_id": ground.dataset.id if ground else None,
+        "split": ground.split if ground else None,
+        "evaluations": [evaluation(row) for row in ground.evaluations if row] if ground else [],
+        "images": shown.n if shown else None,
+        "trained_on": shown.learned if shown else None,
+        "pairs": [
+            {"first": numbers[one.first], "second": numbers[one.second], **one.pair.model_dump(mode="json")}
+            for one in (shown.tests if shown else [])
+        ],
+        "disagreements": {
+            "count": len(disagreements),
+            "first": [
+                {
+                    "number": one.number,
+                    "truth": one.truth,
+                    "said": [{"label": label, "probability": probability} for label, probability in one.answers],
+                }
+                for one in disagreements[:DISAGREEMENTS_SENT]
+            ],
+        },
     }
 
 

@@ -16,7 +16,7 @@ from webapp.experiments import service as experiments
 from webapp.models import Activation, Dataset, Evaluation, Experiment, ModelVersion
 from webapp.pagination import page_of
 from webapp.predictions import service as predictions
-from webapp.registry import files
+from webapp.registry import comparison, files
 from webapp.registry import service as registry
 from webapp.security import actor, allow
 
@@ -162,6 +162,15 @@ def list_versions() -> Json:
     active = registry.active()
     page = page_of(select(ModelVersion), ModelVersion, *bodies.page_arguments())
     return {"items": [schemas.version(row, active) for row in page.items], "next": page.next}
+
+
+@bp.get(f"{V1}/versions/compare")
+@allow("viewer")
+def compare_versions() -> Json:
+    """`version` is given for each; `dataset_id` and `split` choose among the evaluations that all have in common."""
+    chosen = comparison.chosen(request.args.getlist("version"))
+    dataset_id = bodies.whole_number("dataset_id", 0) or None
+    return schemas.comparison(comparison.compare(chosen, dataset_id, request.args.get("split")))
 
 
 @bp.get(f"{V1}/versions/<int:version_id>")

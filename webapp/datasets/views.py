@@ -13,6 +13,7 @@ from webapp.datasets import contents, review, service, versions
 from webapp.errors import AppError, Invalid
 from webapp.models import Dataset
 from webapp.pagination import page_of
+from webapp.registry import looks
 from webapp.security import actor, allow
 
 bp = Blueprint("datasets", __name__, url_prefix="/datasets")
@@ -101,6 +102,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "sample": sample,
         "dependants": service.dependants(dataset),
         "splits": SPLITS,
+        "looks": looks.ledger_of(dataset),
         "line": versions.line_of(dataset),
     }
 

@@ -10,7 +10,7 @@ from webapp.datasets import service as datasets
 from webapp.errors import Invalid
 from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, Dataset, Evaluation, ModelVersion
 from webapp.pagination import page_of
-from webapp.registry import files, service
+from webapp.registry import comparison, files, looks, service
 from webapp.security import actor, allow
 
 bp = Blueprint("registry", __name__, url_prefix="/versions")
@@ -22,7 +22,9 @@ Page = str | BaseResponse | tuple[str, int]
 def index() -> str:
     page = page_of(select(ModelVersion), ModelVersion, cursor=request.args.get("cursor"))
     scores = {version.id: service.test_evaluation(version) for version in page.items}
-    return render_template("registry/index.html", page=page, scores=scores, active=service.active())
+    return render_template(
+        "registry/index.html", page=page, scores=scores, active=service.active(), most_compared=comparison.MOST
+    )
 
 
 @bp.get("/<int:version_id>")
@@ -41,6 +43,7 @@ def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) ->
         errors=errors or {},
         evaluation=evaluation,
         metrics=_metrics(version, evaluation),
+        looks=looks.ledger_of(evaluation.dataset) if evaluation else None,
         evaluations=service.evaluations(version),
         fitting=_fitting_datasets(version),
         splits=EVALUATED_SPLITS,
@@ -125,4 +128,5 @@ def _evaluated(evaluation_id: int) -> dict[str, Any]:
         "version": row.version,
         "metrics": row.metrics,
         "is_final": row.status in FINAL_STATUSES,
+        "looks": looks.ledger_of(row.dataset),
     }

@@ -1,0 +1,59 @@
+"""Evaluations whose answers for single images are kept, as a worker keeps them."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml import metrics, scored
+from tests import factories
+from webapp.datasets import contents
+from webapp.models import Dataset, Evaluation, ModelVersion, db
+
+
+def make_answered(
+    version: ModelVersion,
+    last_class: Sequence[float],
+    split: str = "test",
+    dataset: Dataset | None = None,
+    **values: Any,
+) -> Evaluation:
+    """A finished evaluation in which the images of the split have these probabilities of the last class, in turn.
+
+    The other classes share the rest. The scores are those of the answers.
+    """
+    dataset = dataset or version.experiment.dataset
+    rows = contents.manifest_of(dataset).rows
+    numbers = [number for number, row in enumerate(rows) if split in ("all", row.split) and not row.quarantined]
+    last_N = np.array([last_class[place % len(last_class)] for place in range(len(numbers))])
+    others = len(version.classes) - 1
+    probabilities_NK = np.column_stack([*[(1 - last_N) / others] * others, last_N])
+    truth_N = np.array([version.classes.index(rows[number].label) for number in numbers], np.int64)
+    scores = metrics.evaluate(truth_N, probabilities_NK, version.classes, version.positive_class, None)
+    facts = {
+        "metrics": scores.model_dump(mode="json"),
+        "confident_errors": [],
+        "predictions_sha256": _kept(version, numbers, probabilities_NK),
+        "status": "succeeded",
+        "progress": 1.0,
+    }
+    evaluation = Evaluation(version=version, dataset=dataset, split=split, **{**facts, **values})
+    db.session.add(evaluation)
+    db.session.commit()
+    return evaluation
+
+
+def make_other_version(version: ModelVersion, **values: Any) -> ModelVersion:
+    """Another version, trained on the same data set."""
+    experiment = factories.make_experiment(version.experiment.dataset, status="succeeded", progress=1.0, **values)
+    return factories.make_version(experiment)
+
+
+def _kept(version: ModelVersion, numbers: list[int], probabilities_NK: np.ndarray) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scored"
+        scored.write(path, version.classes, zip(numbers, probabilities_NK.tolist(), strict=True))
+        with path.open("rb") as stream:
+            return contents.store().keep(stream)
