@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 TORCH_FREE = (
-    "archive", "artifact", "calibration", "config", "decisions", "draws", "errors", "evaluation", "images", "ingest",
-    "intervals", "manifest", "metrics", "pack", "progress", "quality", "ranking", "revision", "serving",
-    "splits", "synthetic",
+    "archive", "artifact", "calibration", "clusters", "config", "conformal", "decisions", "draws", "errors",
+    "evaluation", "grouped", "images", "ingest", "intervals", "manifest", "metrics", "netbenefit", "pack", "prevalence",
+    "progress", "quality", "ranking", "recalibration", "replicates", "revision", "selective", "serving", "settled",
+    "splits", "synthetic", "temperature",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "scipy", "sklearn", "onnx", "pandas"}
 
