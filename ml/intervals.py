@@ -17,7 +17,7 @@ REPLICATES = 1000
 
 
 class Score(Frozen):
-    """A figure, mostly in [0, 1], with its 95 % interval; all None where it is undefined, such as a rate of no images."""
+    """A figure with its 95 % interval; all None where it is undefined, such as a rate of no images."""
 
     value: float | None = None
     low: float | None = None

@@ -34,8 +34,9 @@ def release(
 ) -> Release:
     """The version in `folder`: its files and its card. What is scored is the exported graph, as it will be served.
 
-    'validation' fixes the operating point, the temperature and the conformal rules, 'test' only reports. `report` hears how many images of a split are scored,
-    and 0 of 0 between the steps of the export; it may raise to stop. Raises ParityError.
+    'validation' fixes the operating point, the temperature and the conformal rules, 'test' only reports. `report` hears
+    how many images of a split are scored, and 0 of 0 between the steps of the export; it may raise to stop. Raises
+    ParityError.
     """
     card = export.export(fitted, config, manifest, packs, folder, name, dataset_name, tick=lambda: report(0, 0))
     predictor = Predictor(folder / "model.onnx", card, threads=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,25 +39,23 @@ class Curve:
             ordered_BN = np.add.reduceat(ordered_BN, self.start_T, axis=1)
             positive_BN = np.add.reduceat(positive_BN, self.start_T, axis=1)
         ordered_BN -= positive_BN
-        return Counts(positive_BN, positive_BN.cumsum(axis=1), ordered_BN, ordered_BN.cumsum(axis=1))
+        parts: list[Any] = []
+        for own_BN in (positive_BN, ordered_BN):
+            reached_BN = own_BN.cumsum(axis=1)
+            parts += [own_BN, reached_BN, reached_BN[:, -1].astype(float)]
+        return Counts(*parts)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Images at each probability, and at least at each probability, by falling probability."""
+    """Images at each probability, at least at each, and all of them; by falling probability."""
 
     positive_BT: Weights
     positives_BT: Weights
+    positives_B: NDArray[np.float64]
     negative_BT: Weights
     negatives_BT: Weights
-
-    @property
-    def positives_B(self) -> NDArray[np.float64]:
-        return self.positives_BT[:, -1].astype(float)
-
-    @property
-    def negatives_B(self) -> NDArray[np.float64]:
-        return self.negatives_BT[:, -1].astype(float)
+    negatives_B: NDArray[np.float64]
 
     def area(self) -> NDArray[np.float64]:
         """Area under each ROC curve, by trapezia: a tie counts half. NaN where one of the two classes is absent."""
@@ -137,9 +136,7 @@ def scores(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _of_weights(
-    weight_BN: Weights, truth_N: NDArray[np.int64], decided_N: NDArray[np.int64], classes: int
-) -> Drawn:
+def _of_weights(weight_BN: Weights, truth_N: NDArray[np.int64], decided_N: NDArray[np.int64], classes: int) -> Drawn:
     def counted(label_N: NDArray[np.int64]) -> NDArray[np.float64]:
         is_so_NK = (label_N[:, None] == np.arange(classes)).astype(np.float32)
         return (weight_BN @ is_so_NK).astype(float)

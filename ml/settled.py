@@ -152,7 +152,9 @@ class Settled:
         if not len(self.truth_N):
             return Score()
         value = float(selective.risks(self.is_error_N, self.sureness_N).mean())
-        errors = intervals.proportion(self.clusters.scale * self.is_error_N.sum(), self.clusters.scale * len(self.truth_N))
+        errors = intervals.proportion(
+            self.clusters.scale * self.is_error_N.sum(), self.clusters.scale * len(self.truth_N)
+        )
         plain = Score(value=value, low=0.0, high=max(value, errors.high or 0.0))
         return clusters.interval(self._drawn("aurc"), self._all(), plain)
 
