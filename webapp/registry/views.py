@@ -59,14 +59,14 @@ def _metrics(version: ModelVersion, evaluation: Evaluation | None) -> dict[str, 
 
 
 def _predictive(metrics: dict[str, Any] | None) -> dict[str, Any]:
-    """What the query's `prevalence` says of the predictive values: its text, and the values or what is wrong with it."""
+    """The query's `prevalence`: its text, and the predictive values there or what is wrong with it."""
     text = request.args.get("prevalence", "").strip()[:40]
-    asked: dict[str, Any] = {"text": text, "error": None, "values": None}
+    asked: dict[str, Any] = {"text": text, "error": None, "found": None}
     if not text or not metrics:
         return asked
     try:
-        rates = [Score.model_validate(metrics[name]) for name in ("sensitivity", "specificity")]
-        asked["values"] = predictive_values(*rates, prevalence=float(text.replace(",", ".")))
+        sensitivity, specificity = (Score.model_validate(metrics[name]) for name in ("sensitivity", "specificity"))
+        asked["found"] = predictive_values(sensitivity, specificity, float(text.replace(",", ".")))
     except ValueError:
         asked["error"] = f"'{text}' is no number; it must lie between 0 and 1, such as 0.01 for one in 100."
     except BadConfig as error:
