@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,49 +38,55 @@ class Curve:
             ordered_BN = np.add.reduceat(ordered_BN, self.start_T, axis=1)
             positive_BN = np.add.reduceat(positive_BN, self.start_T, axis=1)
         ordered_BN -= positive_BN
-        parts: list[Any] = []
-        for own_BN in (positive_BN, ordered_BN):
-            reached_BN = own_BN.cumsum(axis=1)
-            parts += [own_BN, reached_BN, reached_BN[:, -1].astype(float)]
-        return Counts(*parts)
+        return Counts(_Side.of(positive_BN), _Side.of(ordered_BN))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Images of one kind at each probability, at least at each, and all of them; by falling probability."""
+
+    own_BT: Weights
+    reached_BT: Weights
+    all_B: NDArray[np.float64]
+
+    @staticmethod
+    def of(own_BT: Weights) -> "_Side":
+        reached_BT = own_BT.cumsum(axis=1)
+        return _Side(own_BT, reached_BT, reached_BT[:, -1].astype(float))
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Images at each probability, at least at each, and all of them; by falling probability."""
+    """Counted images of both kinds."""
 
-    positive_BT: Weights
-    positives_BT: Weights
-    positives_B: NDArray[np.float64]
-    negative_BT: Weights
-    negatives_BT: Weights
-    negatives_B: NDArray[np.float64]
+    positives: _Side
+    negatives: _Side
 
     def area(self) -> NDArray[np.float64]:
         """Area under each ROC curve, by trapezia: a tie counts half. NaN where one of the two classes is absent."""
-        won_B = np.einsum("bt,bt->b", self.negative_BT, self.positives_BT)
-        tied_B = np.einsum("bt,bt->b", self.negative_BT, self.positive_BT)
-        return _ratio(won_B - tied_B / 2, self.positives_B * self.negatives_B)
+        won_B = np.einsum("bt,bt->b", self.negatives.own_BT, self.positives.reached_BT)
+        tied_B = np.einsum("bt,bt->b", self.negatives.own_BT, self.positives.own_BT)
+        return _ratio(won_B - tied_B / 2, self.positives.all_B * self.negatives.all_B)
 
     def average_precision(self) -> NDArray[np.float64]:
         """Area under each precision-recall curve, as a step function."""
-        precision_BT = self.positives_BT / np.maximum(self.positives_BT + self.negatives_BT, 1)
-        return _ratio(np.einsum("bt,bt->b", self.positive_BT, precision_BT), self.positives_B)
+        precision_BT = self.positives.reached_BT / np.maximum(self.positives.reached_BT + self.negatives.reached_BT, 1)
+        return _ratio(np.einsum("bt,bt->b", self.positives.own_BT, precision_BT), self.positives.all_B)
 
     def sensitivity_at(self, specificity: float) -> NDArray[np.float64]:
         """The highest sensitivity of any threshold whose specificity is at least so high; 0 where none is."""
-        allowed_B = (1 - specificity) * self.negatives_B + _ROUNDING
-        reached_B = _count(self.negatives_BT <= allowed_B[:, None])
-        found_B = self.positives_BT[np.arange(len(reached_B)), np.maximum(reached_B - 1, 0)]
-        share_B = _ratio(np.where(reached_B > 0, found_B, 0), self.positives_B)
-        return np.where(self.negatives_B > 0, share_B, np.nan)
+        allowed_B = (1 - specificity) * self.negatives.all_B + _ROUNDING
+        reached_B = _count(self.negatives.reached_BT <= allowed_B[:, None])
+        found_B = self.positives.reached_BT[np.arange(len(reached_B)), np.maximum(reached_B - 1, 0)]
+        share_B = _ratio(np.where(reached_B > 0, found_B, 0), self.positives.all_B)
+        return np.where(self.negatives.all_B > 0, share_B, np.nan)
 
     def specificity_at(self, sensitivity: float) -> NDArray[np.float64]:
         """The highest specificity of any threshold whose sensitivity is at least so high."""
-        wanted_B = sensitivity * self.positives_B - _ROUNDING
-        short_B = _count(self.positives_BT < wanted_B[:, None])
-        alarms_B = self.negatives_BT[np.arange(len(short_B)), short_B]
-        return np.where(self.positives_B > 0, 1 - _ratio(alarms_B, self.negatives_B), np.nan)
+        wanted_B = sensitivity * self.positives.all_B - _ROUNDING
+        short_B = _count(self.positives.reached_BT < wanted_B[:, None])
+        alarms_B = self.negatives.reached_BT[np.arange(len(short_B)), short_B]
+        return np.where(self.positives.all_B > 0, 1 - _ratio(alarms_B, self.negatives.all_B), np.nan)
 
     def at_fixed(self) -> Drawn:
         """Sensitivity at fixed specificities and the other way round."""
@@ -122,9 +127,10 @@ def scores(
 ) -> Drawn:
     """Every score in every draw. `curves` are the labels whose ranking counts; `others` are functions of weight_BN."""
     rankings = [Curve.of(truth_N == label, probabilities_NK[:, label]) for label in curves]
+    shown = _indicators(truth_N, decided_N, probabilities_NK.shape[1])
     parts: list[Drawn] = []
     for weight_BN in clusters.draws():
-        part = _of_weights(weight_BN, truth_N, decided_N, probabilities_NK.shape[1])
+        part = of_counts(*((weight_BN @ is_so_NK).astype(float) for is_so_NK in shown))
         counted = [ranking.counted(weight_BN) for ranking in rankings]
         if counted:
             part["auc"] = _mean([counts.area() for counts in counted])
@@ -136,13 +142,10 @@ def scores(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _of_weights(weight_BN: Weights, truth_N: NDArray[np.int64], decided_N: NDArray[np.int64], classes: int) -> Drawn:
-    def counted(label_N: NDArray[np.int64]) -> NDArray[np.float64]:
-        is_so_NK = (label_N[:, None] == np.arange(classes)).astype(np.float32)
-        return (weight_BN @ is_so_NK).astype(float)
-
+def _indicators(truth_N: NDArray[np.int64], decided_N: NDArray[np.int64], classes: int) -> list[NDArray[np.float32]]:
+    """Which images are rightly named as, truly show, and are called each class, as is_so_NK."""
     right_N = np.where(truth_N == decided_N, truth_N, -1)
-    return of_counts(counted(right_N), counted(truth_N), counted(decided_N))
+    return [(label_N[:, None] == np.arange(classes)).astype(np.float32) for label_N in (right_N, truth_N, decided_N)]
 
 
 def _count(is_so_BT: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -49,7 +49,8 @@ def test_weighted_decisions_agree_with_scikit_learn() -> None:
     random = np.random.default_rng(3)
     truth_N, decided_N = random.integers(0, 3, 90), random.integers(0, 3, 90)
     weight_BN = random.integers(0, 4, (4, 90)).astype(np.float32)
-    drawn = replicates._of_weights(weight_BN, truth_N, decided_N, 3)
+    shown = replicates._indicators(truth_N, decided_N, 3)
+    drawn = replicates.of_counts(*(weight_BN @ is_so_NK for is_so_NK in shown))
     for row, weight_N in enumerate(weight_BN):
         given = {"y_true": truth_N, "y_pred": decided_N, "sample_weight": weight_N}
         assert drawn["accuracy"][row] == pytest.approx(reference.accuracy_score(**given))
