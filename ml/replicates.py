@@ -18,75 +18,85 @@ Drawn = dict[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Curve:
-    """A ranking of images by falling probability, to be counted with other weights again and again."""
+    """A ranking of images by falling probability, to be counted with other weights again and again.
+
+    Only the distinct probabilities that a positive image has are needed: between them no score changes for the better.
+    """
 
     order_N: NDArray[np.int64]
-    is_positive_N: NDArray[np.bool_]  # in that order
-    start_T: NDArray[np.int64]  # of each run of equal probabilities
+    positive_P: NDArray[np.int64]  # the positive images, in that order
+    first_T: NDArray[np.int64]  # of the positive images of each such probability, where in `positive_P`
+    start_T: NDArray[np.int64]  # of all images of each such probability, where in `order_N`
+    end_T: NDArray[np.int64]  # where the last one is
 
     @staticmethod
     def of(is_positive_N: NDArray[np.bool_], probability_N: NDArray[np.float64]) -> "Curve":
+        """Needs at least one positive image."""
         order_N = np.argsort(-probability_N, kind="stable")
-        start_T = np.flatnonzero(np.diff(probability_N[order_N], prepend=np.nan) != 0)
-        return Curve(order_N, is_positive_N[order_N], start_T)
+        falling_N = -probability_N[order_N]
+        positive_P = order_N[is_positive_N[order_N]]
+        value_T, first_T = np.unique(-probability_N[positive_P], return_index=True)
+        return Curve(
+            order_N=order_N,
+            positive_P=positive_P,
+            first_T=first_T,
+            start_T=np.searchsorted(falling_N, value_T, "left"),
+            end_T=np.searchsorted(falling_N, value_T, "right") - 1,
+        )
 
     def counted(self, weight_BN: Weights) -> "Counts":
         """Positives and negatives at each probability, counted with weights."""
-        ordered_BN = weight_BN.take(self.order_N, axis=1)
-        positive_BN = ordered_BN * self.is_positive_N
-        if len(self.start_T) < len(self.order_N):
-            ordered_BN = np.add.reduceat(ordered_BN, self.start_T, axis=1)
-            positive_BN = np.add.reduceat(positive_BN, self.start_T, axis=1)
-        ordered_BN -= positive_BN
-        return Counts(_Side.of(positive_BN), _Side.of(ordered_BN))
-
-
-@dataclass(frozen=True)
-class _Side:
-    """Images of one kind at each probability, at least at each, and all of them; by falling probability."""
-
-    own_BT: Weights
-    reached_BT: Weights
-    all_B: NDArray[np.float64]
-
-    @staticmethod
-    def of(own_BT: Weights) -> "_Side":
-        reached_BT = own_BT.cumsum(axis=1)
-        return _Side(own_BT, reached_BT, reached_BT[:, -1].astype(float))
+        seen_BN = weight_BN.take(self.order_N, axis=1).cumsum(axis=1)
+        seen_BT = seen_BN.take(self.end_T, axis=1)
+        earlier_BT = seen_BN.take(np.maximum(self.start_T - 1, 0), axis=1) * (self.start_T > 0)
+        positive_BT = np.add.reduceat(weight_BN.take(self.positive_P, axis=1), self.first_T, axis=1)
+        positives_BT = positive_BT.cumsum(axis=1)
+        return Counts(
+            positive_BT=positive_BT,
+            positives_BT=positives_BT,
+            positives_B=positives_BT[:, -1].astype(float),
+            negative_BT=seen_BT - earlier_BT - positive_BT,
+            negatives_BT=seen_BT - positives_BT,
+            negatives_B=(seen_BN[:, -1] - positives_BT[:, -1]).astype(float),
+        )
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Counted images of both kinds."""
+    """Images at each probability (`positive`), at least at each (`positives`), and all of them; of either kind."""
 
-    positives: _Side
-    negatives: _Side
+    positive_BT: Weights
+    positives_BT: Weights
+    positives_B: NDArray[np.float64]
+    negative_BT: Weights
+    negatives_BT: Weights
+    negatives_B: NDArray[np.float64]
 
     def area(self) -> NDArray[np.float64]:
-        """Area under each ROC curve, by trapezia: a tie counts half. NaN where one of the two classes is absent."""
-        won_B = np.einsum("bt,bt->b", self.negatives.own_BT, self.positives.reached_BT)
-        tied_B = np.einsum("bt,bt->b", self.negatives.own_BT, self.positives.own_BT)
-        return _ratio(won_B - tied_B / 2, self.positives.all_B * self.negatives.all_B)
+        """Area under each ROC curve: the pairs in the right order, a tie counts half. NaN where a class is absent."""
+        lost_BT = self.negatives_BT - self.negative_BT / 2
+        lost_B = np.einsum("bt,bt->b", self.positive_BT, lost_BT)
+        return 1 - _ratio(lost_B, self.positives_B * self.negatives_B)
 
     def average_precision(self) -> NDArray[np.float64]:
         """Area under each precision-recall curve, as a step function."""
-        precision_BT = self.positives.reached_BT / np.maximum(self.positives.reached_BT + self.negatives.reached_BT, 1)
-        return _ratio(np.einsum("bt,bt->b", self.positives.own_BT, precision_BT), self.positives.all_B)
+        precision_BT = self.positives_BT / np.maximum(self.positives_BT + self.negatives_BT, 1)
+        return _ratio(np.einsum("bt,bt->b", self.positive_BT, precision_BT), self.positives_B)
 
     def sensitivity_at(self, specificity: float) -> NDArray[np.float64]:
         """The highest sensitivity of any threshold whose specificity is at least so high; 0 where none is."""
-        allowed_B = (1 - specificity) * self.negatives.all_B + _ROUNDING
-        reached_B = _count(self.negatives.reached_BT <= allowed_B[:, None])
-        found_B = self.positives.reached_BT[np.arange(len(reached_B)), np.maximum(reached_B - 1, 0)]
-        share_B = _ratio(np.where(reached_B > 0, found_B, 0), self.positives.all_B)
-        return np.where(self.negatives.all_B > 0, share_B, np.nan)
+        allowed_B = (1 - specificity) * self.negatives_B + _ROUNDING
+        reached_B = _count(self.negatives_BT <= allowed_B[:, None])
+        found_B = self.positives_BT[np.arange(len(reached_B)), np.maximum(reached_B - 1, 0)]
+        share_B = _ratio(np.where(reached_B > 0, found_B, 0), self.positives_B)
+        return np.where(self.negatives_B > 0, share_B, np.nan)
 
     def specificity_at(self, sensitivity: float) -> NDArray[np.float64]:
         """The highest specificity of any threshold whose sensitivity is at least so high."""
-        wanted_B = sensitivity * self.positives.all_B - _ROUNDING
-        short_B = _count(self.positives.reached_BT < wanted_B[:, None])
-        alarms_B = self.negatives.reached_BT[np.arange(len(short_B)), short_B]
-        return np.where(self.positives.all_B > 0, 1 - _ratio(alarms_B, self.negatives.all_B), np.nan)
+        wanted_B = sensitivity * self.positives_B - _ROUNDING
+        short_B = _count(self.positives_BT < wanted_B[:, None])
+        alarms_B = self.negatives_BT[np.arange(len(short_B)), short_B]
+        return np.where(self.positives_B > 0, 1 - _ratio(alarms_B, self.negatives_B), np.nan)
 
     def at_fixed(self) -> Drawn:
         """Sensitivity at fixed specificities and the other way round."""
