@@ -54,6 +54,8 @@ class Settled:
         }
         for number, holds_N in enumerate(covers):
             others[f"coverage {number}"] = lambda weight_BN, holds_N=holds_N: _mean(holds_N, weight_BN)  # type: ignore[misc]
+        ranked = ranking.rankable(truth_N, labels) if grouping.is_clustered or positive is not None else ()
+        drawn = replicates.scores(grouping, truth_N, decided_N, probabilities_NK, ranked, others) if n else {}
         return Settled(
             clusters=grouping,
             truth_N=truth_N,
@@ -65,16 +67,7 @@ class Settled:
             is_error_N=is_error_N,
             sureness_N=sureness_N,
             covers=covers,
-            drawn=replicates.scores(
-                grouping,
-                truth_N,
-                decided_N,
-                probabilities_NK,
-                ranking.rankable(truth_N, labels) if grouping.is_clustered or positive is not None else (),
-                others,
-            )
-            if n
-            else {},
+            drawn=drawn,
         )
 
     def accuracy(self) -> Score:
