@@ -11,9 +11,11 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, ValidationError
 
 from ml.config import Frozen, Split, TrainConfig
+from ml.conformal import ConformalRule
 from ml.errors import BadArtifact
 from ml.images import InputSpec
 from ml.metrics import Metrics, OperatingPoint
+from ml.temperature import Temperature
 
 FILES = ("model.onnx", "model.pt2", "state_dict.safetensors")
 CARD_NAME = "card.json"
@@ -47,6 +49,8 @@ class Card(Frozen):
     config: TrainConfig
     dataset: TrainedOn
     operating_point: OperatingPoint | None = None
+    temperature: Temperature | None = None  # reported; what is served is not divided by it
+    conformal: tuple[ConformalRule, ...] = ()
     metrics: Metrics | None = None  # of the split 'test'
     validation_metrics: Metrics | None = None
     parity: Parity

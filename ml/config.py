@@ -207,6 +207,15 @@ class TrainConfig(Frozen):
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", title="Device", description="auto: the worker's")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Precision")
+    operating_target: Literal["youden", "sensitivity", "specificity"] = Field(
+        "youden",
+        title="Operating point",
+        description="How validation fixes the threshold. youden: highest sensitivity + specificity; "
+        "sensitivity or specificity: at least the value below",
+    )
+    operating_value: float = Field(
+        0.90, gt=0, lt=1, title="Value to reach", description="Used by the targets sensitivity and specificity"
+    )
 
     @model_validator(mode="after")
     def _weights_fit_network(self) -> Self:

@@ -7,14 +7,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import images, metrics
+from ml import conformal, images, metrics, temperature
 from ml.config import Frozen, Split
+from ml.conformal import ConformalRule
 from ml.decisions import OperatingPoint, choose_threshold
 from ml.errors import BadConfig
 from ml.manifest import ImageRow, Manifest
 from ml.metrics import Metrics
 from ml.pack import PackReader
 from ml.serving import Predictor
+from ml.temperature import Temperature
 
 BATCH_SIZE = 64
 
@@ -71,25 +73,58 @@ def evaluate_split(
         report(len(answers), len(rows))
     truth_N = np.array([card.classes.index(row.label) for _, row in rows], np.int64)
     probabilities_NK = np.concatenate(parts_NK)
-    scores = metrics.evaluate(truth_N, probabilities_NK, card.classes, card.positive_class, operating_point)
+    scores = metrics.evaluate(
+        truth_N,
+        probabilities_NK,
+        card.classes,
+        card.positive_class,
+        operating_point,
+        groups=[row.group for _, row in rows],
+        rules=card.conformal,
+    )
     return Evaluated(scores, answers, truth_N, probabilities_NK)
 
 
-def choose_operating_point(evaluated: Evaluated) -> OperatingPoint | None:
-    """The operating point that the evaluated images choose: those of the split 'validation'.
+def choose_operating_point(
+    evaluated: Evaluated, target: Literal["youden", "sensitivity", "specificity"] = "youden", value: float = 0.90
+) -> OperatingPoint | None:
+    """The operating point that the evaluated images choose for a target: those of the split 'validation'.
 
     None without a positive class, and where the images cannot tell (see `ml.decisions.choose_threshold`).
     """
-    if evaluated.metrics.positive_class is None:
+    positive = _positive(evaluated)
+    if positive is None:
         return None
-    positive = evaluated.metrics.confusion.labels.index(evaluated.metrics.positive_class)
-    return choose_threshold(evaluated.truth_N == positive, evaluated.probabilities_NK[:, positive])
+    is_positive_N = evaluated.truth_N == positive
+    return choose_threshold(is_positive_N, evaluated.probabilities_NK[:, positive], target, value)
+
+
+def conformal_rules(validated: Evaluated) -> tuple[ConformalRule, ...]:
+    """The rules that the images of 'validation' fix."""
+    return conformal.fit(validated.truth_N, validated.probabilities_NK)
+
+
+def fit_temperature(validated: Evaluated, tested: Evaluated) -> Temperature | None:
+    """The temperature that the images of 'validation' fix, with what it does to them and to those of 'test'."""
+    value = temperature.fit(validated.truth_N, validated.probabilities_NK)
+    if value is None:
+        return None
+    of_validation, of_test = (
+        temperature.compare(one.truth_N, one.probabilities_NK, _positive(one), value) for one in (validated, tested)
+    )
+    return Temperature(value=value, validation=of_validation, test=of_test)
 
 
 def confident_errors(evaluated: Evaluated, n: int = 24) -> list[Scored]:
     """The wrong answers with the highest probability, surest first."""
     errors = [answer for answer in evaluated.answers if answer.predicted != answer.truth]
     return sorted(errors, key=lambda answer: -answer.probability)[:n]
+
+
+def _positive(evaluated: Evaluated) -> int | None:
+    """The column of the positive class."""
+    scores = evaluated.metrics
+    return None if scores.positive_class is None else scores.confusion.labels.index(scores.positive_class)
 
 
 def _check_classes(of_version: Sequence[str], of_dataset: Sequence[str]) -> None:

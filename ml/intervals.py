@@ -1,10 +1,11 @@
 """Scores and their 95 % intervals: how far chance alone moves a figure with so many images.
 
-Images count as independent of each other.
+Images count as independent of each other here; `ml.clusters` is for those that are not. A count may be a fraction: so
+many independent images are worth as much.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ REPLICATES = 1000
 
 
 class Score(Frozen):
-    """A figure in [0, 1] with its 95 % interval; all None where it is undefined, such as a rate of no images."""
+    """A figure with its 95 % interval; all None where it is undefined, such as a rate of no images."""
 
     value: float | None = None
     low: float | None = None
@@ -33,7 +34,7 @@ def proportion(successes: float, n: float) -> Score:
     return Score(value=share, low=min(share, max(0.0, center - half)), high=max(share, min(1.0, center + half)))
 
 
-def f1(true_positives: int, false_positives: int, false_negatives: int) -> Score:
+def f1(true_positives: float, false_positives: float, false_negatives: float) -> Score:
     """F1 of one class. F1 = 2J / (1 + J) rises with J = TP / (TP + FP + FN), whose interval is Wilson's."""
     jaccard = proportion(true_positives, true_positives + false_positives + false_negatives)
     return Score(**{name: None if share is None else 2 * share / (1 + share) for name, share in jaccard})
@@ -68,7 +69,7 @@ def on_logit_scale(value: float, variance: float) -> Score:
     return Score(value=value, low=low, high=high)
 
 
-def newcombe_area(value: float, positives: int, negatives: int) -> Score:
+def newcombe_area(value: float, positives: float, negatives: float) -> Score:
     """An AUC with an interval that holds at 0 and 1, too: method 5 of Newcombe (2006), Statistics in Medicine 25:559.
 
     The bounds are the areas whose Hanley-McNeil variance puts them just Z standard errors away.
@@ -80,38 +81,13 @@ def newcombe_area(value: float, positives: int, negatives: int) -> Score:
     )
 
 
-def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float], truth_N: NDArray[np.int64], fallback: Score, seed: int = 0
-) -> Score:
-    """`fallback` with the percentile interval of `statistic`, a function of each image's weight.
-
-    Images are drawn anew within each class (stratified). Where all draws agree, as they do for a perfect score,
-    nothing is learned and the fallback's own bounds stay.
-    """
-    drawn = [statistic(weight_N) for weight_N in _resamplings(truth_N, np.random.default_rng(seed))]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    if fallback.value is None or high - low < 1e-12:
-        return fallback
-    return Score(value=fallback.value, low=min(float(low), fallback.value), high=max(float(high), fallback.value))
-
-
-def _resamplings(truth_N: NDArray[np.int64], random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """How often each image was drawn, replicate by replicate."""
-    members = [np.flatnonzero(truth_N == label) for label in np.unique(truth_N)]
-    for _ in range(REPLICATES):
-        weight_N = np.zeros(len(truth_N), np.int64)
-        for image_M in members:
-            weight_N[image_M] = np.bincount(random.integers(0, len(image_M), len(image_M)), minlength=len(image_M))
-        yield weight_N
-
-
 def _defined(scores: Sequence[Score]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     rows = [(score.value, score.low, score.high) for score in scores if score.value is not None]
     value_K, low_K, high_K = np.array(rows, np.float64).reshape(-1, 3).T
     return value_K, low_K, high_K
 
 
-def _upper_area(value: float, positives: int, negatives: int) -> float:
+def _upper_area(value: float, positives: float, negatives: float) -> float:
     """The largest area that is not significantly above `value`, by bisection."""
     inside, outside = value, 1.0
     for _ in range(60):
@@ -123,7 +99,7 @@ def _upper_area(value: float, positives: int, negatives: int) -> float:
     return inside
 
 
-def _hanley_mcneil_variance(area: float, positives: int, negatives: int) -> float:
+def _hanley_mcneil_variance(area: float, positives: float, negatives: float) -> float:
     """With both class sizes in the bracket replaced by their mean, as Newcombe found best."""
     others = (positives + negatives) / 2 - 1
     spread = 1 + others * (1 - area) / (2 - area) + others * area / (1 + area)

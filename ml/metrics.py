@@ -1,23 +1,31 @@
 """Metrics: every score of a version on one set of images, each with its 95 % interval. Free of torch and scikit-learn.
 
 With a positive class (one of two) sensitivity, specificity and the predictive values speak of it; without one they are
-undefined, and AUC, average precision and F1 are means over the classes that the images hold.
+undefined, and AUC, average precision and F1 are means over the classes that the images hold. docs/evaluation.md tells
+what each score means and where its formula comes from.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from ml import calibration, intervals, ranking
+from ml import calibration, conformal, grouped, netbenefit, ranking, selective
 from ml.calibration import Calibration
+from ml.clusters import Clusters
 from ml.config import Frozen
+from ml.conformal import ConformalRule, ConformalScores
 from ml.decisions import OperatingPoint, choose_threshold, decide
 from ml.errors import BadArtifact, BadConfig
-from ml.intervals import Score
+from ml.grouped import GroupLevel, GroupScores
+from ml.intervals import REPLICATES, Score
+from ml.netbenefit import DecisionCurve
 from ml.ranking import Roc
+from ml.replicates import FIXED
+from ml.selective import RiskCoverage
+from ml.settled import Settled
 
 __all__ = ["Metrics", "OperatingPoint", "Score", "choose_threshold", "evaluate"]
 
@@ -42,6 +50,14 @@ class ClassScores(Frozen):
     f1: Score
 
 
+class Intervals(Frozen):
+    """Where the bounds of the scores come from; `groups` were drawn where images of one are not independent."""
+
+    method: Literal["Wilson, DeLong, bootstrap", "cluster bootstrap"]
+    groups: int | None
+    draws: int
+
+
 class Metrics(Frozen):
     """The scores of `n` images. A score that they do not define is empty: its value is None."""
 
@@ -57,12 +73,21 @@ class Metrics(Frozen):
     npv: Score
     balanced_accuracy: Score
     f1: Score
+    mcc: Score = Score()  # in [-1, 1]
+    brier: Score = Score()  # as in `calibration`: of many classes in [0, 2]
     confusion: Confusion
     operating_point: OperatingPoint | None
     calibration: Calibration
     per_class: tuple[ClassScores, ...]
     roc: Roc | None  # of the positive class
-    per_group: tuple[dict[str, Any], ...] = ()
+    sensitivity_at_specificity: dict[str, Score] = Field(default_factory=dict)  # "0.90" -> highest on the curve
+    specificity_at_sensitivity: dict[str, Score] = Field(default_factory=dict)
+    intervals: Intervals | None = None
+    decision_curve: DecisionCurve | None = None
+    risk_coverage: RiskCoverage | None = None
+    conformal: tuple[ConformalScores, ...] = ()
+    group_level: GroupLevel | None = None
+    per_group: tuple[GroupScores, ...] = ()
 
 
 def evaluate(
@@ -71,32 +96,59 @@ def evaluate(
     classes: Sequence[str],
     positive_class: str | None = None,
     operating_point: OperatingPoint | None = None,
+    groups: Sequence[str | None] | None = None,
+    rules: Sequence[ConformalRule] = (),
 ) -> Metrics:
     """Every score of the probabilities; `truth_N` holds columns of `probabilities_NK`, which stand for `classes`.
 
+    `groups` names each image's group (patient), or None. Where one has several images, all intervals are those of a
+    bootstrap of groups. `rules` are conformal rules that other images fixed.
     Raises BadConfig for a positive class that is not one of two, BadArtifact for a probability that is not a number.
     """
     exact_NK = np.asarray(probabilities_NK, np.float64)
     _check(truth_N, exact_NK, classes, positive_class)
+    positive = None if positive_class is None else classes.index(positive_class)
     decided_N = decide(exact_NK, classes, positive_class, operating_point)
-    counts_KK = _confusion(truth_N, decided_N, len(classes))
-    labels = range(len(classes)) if positive_class is None else [classes.index(positive_class)]
-    per_class = tuple(_class_scores(name, counts_KK, label) for label, name in enumerate(classes))
+    clusters = Clusters.of(truth_N, groups)
+    sure_N = selective.sureness(exact_NK, positive, operating_point)
+    in_sets = [conformal.sets(rule, exact_NK) for rule in rules]
+    settled = Settled.of(clusters, truth_N, decided_N, exact_NK, positive, sure_N, in_sets)
+    per_class = tuple(_class_scores(name, label, settled) for label, name in enumerate(classes))
+    brier, curve = settled.brier(), None
+    if positive is not None:
+        curve = netbenefit.decision_curve(truth_N == positive, exact_NK[:, positive])
     return Metrics(
         n=len(truth_N),
         positive_class=positive_class,
-        average="macro" if positive_class is None else "positive class",
-        accuracy=intervals.proportion(int(counts_KK.trace()), len(truth_N)),
-        auc=ranking.auc(truth_N, exact_NK, labels),
-        average_precision=ranking.average_precision(truth_N, exact_NK, labels),
-        **_rates(counts_KK, labels[0] if positive_class else None),
-        balanced_accuracy=intervals.mean_of_independent([scores.recall for scores in per_class]),
-        f1=per_class[labels[0]].f1 if positive_class else _macro_f1(truth_N, decided_N, per_class),
-        confusion=Confusion(labels=tuple(classes), matrix=tuple(map(tuple, counts_KK.tolist()))),
+        average="macro" if positive is None else "positive class",
+        accuracy=settled.accuracy(),
+        auc=settled.auc(),
+        average_precision=settled.average_precision(),
+        **_rates(per_class, positive),
+        balanced_accuracy=settled.balanced_accuracy(),
+        f1=settled.macro_f1() if positive is None else per_class[positive].f1,
+        mcc=settled.mcc(),
+        brier=brier,
+        confusion=Confusion(labels=tuple(classes), matrix=tuple(map(tuple, settled.counts_KK.tolist()))),
         operating_point=operating_point,
-        calibration=_calibration(truth_N, exact_NK, decided_N, labels[0] if positive_class else None),
+        calibration=_calibration(truth_N, exact_NK, decided_N, positive, clusters.group_N),
         per_class=per_class,
-        roc=ranking.roc(truth_N == labels[0], exact_NK[:, labels[0]]) if positive_class else None,
+        roc=None if positive is None else ranking.roc(truth_N == positive, exact_NK[:, positive]),
+        sensitivity_at_specificity={f"{at:.2f}": settled.at_fixed("sensitivity", at) for at in FIXED},
+        specificity_at_sensitivity={f"{at:.2f}": settled.at_fixed("specificity", at) for at in FIXED},
+        intervals=Intervals(
+            method="cluster bootstrap" if clusters.is_clustered else "Wilson, DeLong, bootstrap",
+            groups=clusters.n if clusters.is_clustered else None,
+            draws=REPLICATES,
+        ),
+        decision_curve=curve,
+        risk_coverage=selective.risk_coverage(selective.risks(truth_N != decided_N, sure_N), settled.aurc()),
+        conformal=tuple(
+            conformal.scores(rule, in_NK, settled.coverage(number))
+            for number, (rule, in_NK) in enumerate(zip(rules, in_sets, strict=True))
+        ),
+        group_level=grouped.group_level(clusters, truth_N, exact_NK, classes, positive_class, operating_point),
+        per_group=grouped.per_group(groups, truth_N, decided_N, exact_NK) if clusters.is_clustered else (),
     )
 
 
@@ -116,49 +168,27 @@ def _check(
         raise BadArtifact("The model gave a probability that is not a number. Train it again with a lower rate.")
 
 
-def _confusion(truth_N: NDArray[np.int64], decided_N: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    return np.bincount(truth_N * classes + decided_N, minlength=classes**2).reshape(classes, classes)
-
-
-def _rates(counts_KK: NDArray[np.int64], positive: int | None) -> dict[str, Score]:
-    """The four rates of a two-by-two table."""
-    if positive is None:
-        return {name: Score() for name in ("sensitivity", "specificity", "ppv", "npv")}
-    negative = 1 - positive
-    found, rejected = int(counts_KK[positive, positive]), int(counts_KK[negative, negative])
-    return {
-        "sensitivity": intervals.proportion(found, int(counts_KK[positive].sum())),
-        "specificity": intervals.proportion(rejected, int(counts_KK[negative].sum())),
-        "ppv": intervals.proportion(found, int(counts_KK[:, positive].sum())),
-        "npv": intervals.proportion(rejected, int(counts_KK[:, negative].sum())),
-    }
-
-
-def _class_scores(name: str, counts_KK: NDArray[np.int64], label: int) -> ClassScores:
-    right, true, called = (int(n) for n in (counts_KK[label, label], counts_KK[label].sum(), counts_KK[:, label].sum()))
+def _class_scores(name: str, label: int, settled: Settled) -> ClassScores:
     return ClassScores(
         class_=name,
-        n=true,
-        precision=intervals.proportion(right, called),
-        recall=intervals.proportion(right, true),
-        f1=intervals.f1(right, called - right, true - right),
+        n=int(settled.counts_KK[label].sum()),
+        precision=settled.precision(label),
+        recall=settled.recall(label),
+        f1=settled.f1(label),
     )
 
 
-def _macro_f1(truth_N: NDArray[np.int64], decided_N: NDArray[np.int64], per_class: Sequence[ClassScores]) -> Score:
-    """Mean F1 of the classes that the images hold, with a stratified bootstrap interval."""
-    present = [label for label, scores in enumerate(per_class) if scores.n]
-    if not present:
-        return Score()
-
-    def mean_f1(weight_N: NDArray[np.int64]) -> float:
-        cell_N = truth_N * len(per_class) + decided_N
-        counts = np.bincount(cell_N, weight_N, minlength=len(per_class) ** 2)
-        counts_KK = counts.reshape(len(per_class), len(per_class))
-        return float((2 * counts_KK.diagonal() / np.maximum(counts_KK.sum(0) + counts_KK.sum(1), 1))[present].mean())
-
-    fallback = intervals.mean_of_dependent([per_class[label].f1 for label in present])
-    return intervals.bootstrap(mean_f1, truth_N, fallback)
+def _rates(per_class: Sequence[ClassScores], positive: int | None) -> dict[str, Score]:
+    """The four rates of a two-by-two table."""
+    if positive is None:
+        return {name: Score() for name in ("sensitivity", "specificity", "ppv", "npv")}
+    of_positive, of_negative = per_class[positive], per_class[1 - positive]
+    return {
+        "sensitivity": of_positive.recall,
+        "specificity": of_negative.recall,
+        "ppv": of_positive.precision,
+        "npv": of_negative.precision,
+    }
 
 
 def _calibration(
@@ -166,7 +196,8 @@ def _calibration(
     probabilities_NK: NDArray[np.float64],
     decided_N: NDArray[np.int64],
     positive: int | None,
+    group_N: NDArray[np.int64],
 ) -> Calibration:
     if positive is None:
-        return calibration.of_decided_class(truth_N, probabilities_NK, decided_N)
-    return calibration.of_positive_class(truth_N == positive, probabilities_NK[:, positive])
+        return calibration.of_decided_class(truth_N, probabilities_NK, decided_N, group_N)
+    return calibration.of_positive_class(truth_N == positive, probabilities_NK[:, positive], group_N)

@@ -20,14 +20,17 @@ class Roc(Frozen):
     thresholds: tuple[float | None, ...]
 
 
-def auc(truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], labels: Sequence[int]) -> Score:
+def auc(
+    truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], labels: Sequence[int], scale: float = 1
+) -> Score:
     """Area under the ROC curve of each label against the rest, averaged over the labels that the images allow.
 
     The interval is DeLong's on the logit scale (DeLong et al. 1988; Sun & Xu 2014): the area is a sum of one placement
     value an image, so its variance is that within the classes, and one formula serves two classes and many. For small
-    classes and perfect rankings it is Newcombe's, with the size of the smallest class.
+    classes and perfect rankings it is Newcombe's, with the size of the smallest class. Where an image is worth only a
+    `scale` of an independent one, it is Newcombe's of so many images.
     """
-    labels = _rankable(truth_N, labels)
+    labels = rankable(truth_N, labels)
     if not labels:
         return Score()
     wins = [_wins(truth_N == label, probabilities_NK[:, label]) for label in labels]
@@ -36,8 +39,8 @@ def auc(truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], label
     share_N = np.mean([win_N / n for win_N, n in zip(wins, pairs, strict=True)], axis=0)
     smallest = int(np.unique(truth_N, return_counts=True)[1].min())
     variance = _variance_of_sum(share_N, truth_N)
-    if smallest < _ENOUGH_FOR_DELONG or variance < 1e-14:  # nothing varies: a perfect ranking, or none at all
-        return newcombe_area(value, smallest, len(truth_N) - smallest)
+    if scale != 1 or smallest < _ENOUGH_FOR_DELONG or variance < 1e-14:  # nothing varies: perfect, or no ranking
+        return newcombe_area(value, max(1, scale * smallest), max(1, scale * (len(truth_N) - smallest)))
     return on_logit_scale(value, variance)
 
 
@@ -70,7 +73,7 @@ def auc_covariance(
 
 
 def average_precision(
-    truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], labels: Sequence[int]
+    truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.float64], labels: Sequence[int], scale: float = 1
 ) -> Score:
     """Area under the precision-recall curve, as a step function, averaged over the labels that the images allow.
 
@@ -78,8 +81,8 @@ def average_precision(
     the wide side; a bootstrap of the same images is far too narrow.
     """
     scores = []
-    for label in _rankable(truth_N, labels):
-        positives = int((truth_N == label).sum())
+    for label in rankable(truth_N, labels):
+        positives = scale * int((truth_N == label).sum())
         area = _precision_area(truth_N == label, probabilities_NK[:, label])
         scores.append(proportion(area * positives, positives))
     return mean_of_independent(scores)
@@ -109,7 +112,8 @@ def cumulated(
     return probability_N[order_N][last_T], positives_N[last_T], last_T + 1 - positives_N[last_T]
 
 
-def _rankable(truth_N: NDArray[np.int64], labels: Sequence[int]) -> list[int]:
+def rankable(truth_N: NDArray[np.int64], labels: Sequence[int]) -> list[int]:
+    """Those of the labels that some images show and others do not."""
     return [label for label in labels if 0 < (truth_N == label).sum() < len(truth_N)]
 
 

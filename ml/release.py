@@ -34,15 +34,22 @@ def release(
 ) -> Release:
     """The version in `folder`: its files and its card. What is scored is the exported graph, as it will be served.
 
-    'validation' chooses the operating point, 'test' only reports. `report` hears how many images of a split are scored,
-    and 0 of 0 between the steps of the export; it may raise to stop. Raises ParityError.
+    'validation' fixes the operating point, the temperature and the conformal rules, 'test' only reports. `report` hears
+    how many images of a split are scored, and 0 of 0 between the steps of the export; it may raise to stop. Raises
+    ParityError.
     """
     card = export.export(fitted, config, manifest, packs, folder, name, dataset_name, tick=lambda: report(0, 0))
     predictor = Predictor(folder / "model.onnx", card, threads=0)
     validated = evaluation.evaluate_split(predictor, manifest, packs, "validation", None, report)
-    point = evaluation.choose_operating_point(validated)
+    point = evaluation.choose_operating_point(validated, config.operating_target, config.operating_value)
+    predictor.card = card.model_copy(update={"conformal": evaluation.conformal_rules(validated)})
     tested = evaluation.evaluate_split(predictor, manifest, packs, "test", point, report)
-    scores = {"operating_point": point, "metrics": tested.metrics, "validation_metrics": validated.metrics}
-    card = card.model_copy(update=scores)
+    scores = {
+        "operating_point": point,
+        "temperature": evaluation.fit_temperature(validated, tested),
+        "metrics": tested.metrics,
+        "validation_metrics": validated.metrics,
+    }
+    card = predictor.card.model_copy(update=scores)
     card.write(folder)
     return Release(card, tested)

@@ -15,7 +15,13 @@ SPACE = "\u202f"  # narrow and unbreakable: between a number and its unit, and b
 
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
-        percent=percent, number=number, count=count, duration=duration, moment=moment, short_hash=short_hash
+        percent=percent,
+        number=number,
+        count=count,
+        duration=duration,
+        moment=moment,
+        short_hash=short_hash,
+        target=target,
     )
     app.jinja_env.globals.update(vendor_url=vendor_url)
 
@@ -67,6 +73,13 @@ def moment(value: datetime.datetime | str | None) -> str:
 
 def short_hash(sha256: str | None) -> str:
     return Markup('<code title="{}">{}</code>').format(sha256, sha256[:12]) if sha256 else NOTHING
+
+
+def target(of_operating_point: str | None) -> str:
+    """How an operating point was chosen, in words; an old card does not say."""
+    if of_operating_point in (None, "youden"):
+        return "highest sensitivity + specificity"
+    return str(of_operating_point).replace(">=", "≥")
 
 
 def vendor_url(name: str, **values: Any) -> str:

@@ -64,6 +64,34 @@
       };
     },
 
+    decision(data, colors) {
+      const lines = [["Model", data.model, 2.5], ["Act on every image", data.treat_all, 1.5], ["Act on none", data.treat_none, 1.5]];
+      const best = Math.max(...data.model, ...data.treat_all);
+      return {
+        traces: lines.map(([name, y, width], i) => ({
+          x: data.thresholds, y, name, mode: "lines", line: { color: colors[i], dash: DASHES[i], width },
+          hovertemplate: name + ": %{y:.3f} at %{x:.0%}<extra></extra>",
+        })),
+        layout: {
+          xaxis: { title: { text: "Threshold probability" }, range: [0, 1], tickformat: ".0%" },
+          yaxis: { title: { text: "Net benefit" }, range: [-0.25 * best, 1.1 * best] },
+        },
+      };
+    },
+
+    risk(data, colors) {
+      return {
+        traces: [{
+          x: data.coverage, y: data.risk, name: "Errors", mode: "lines", line: { color: colors[0], width: 2.5 },
+          hovertemplate: "%{y:.1%} errors among the surest %{x:.0%}<extra></extra>",
+        }],
+        layout: {
+          xaxis: { title: { text: "Images answered, surest first" }, range: [0, 1.01], tickformat: ".0%" },
+          yaxis: { title: { text: "Errors among them" }, rangemode: "tozero", tickformat: ".0%" },
+        },
+      };
+    },
+
     counts(data, colors) {
       const names = data.classes.map((entry) => entry.name);
       return {
@@ -112,6 +140,9 @@
   }
 
   document.addEventListener("htmx:afterSettle", () => drawAll(document));
+  document.addEventListener("toggle", (event) => { // what is folded away has no size yet
+    for (const place of event.target.querySelectorAll?.(".js-plotly-plot") ?? []) Plotly.Plots.resize(place);
+  }, true);
   document.addEventListener("themechange", () => { for (const [id, data] of drawn) draw(id, data); });
   drawAll(document);
 })();

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml import conformal, temperature
 from ml.artifact import FILES, Card
 from ml.decisions import OperatingPoint
 from ml.errors import BadArtifact
 from ml.metrics import evaluate
+from ml.temperature import Temperature
 from tests.ml import small_version
 
 
@@ -28,6 +30,22 @@ def test_a_card_keeps_its_scores_through_json(tmp_path: Path) -> None:
     assert Card.read(tmp_path) == card
     assert Card.model_validate(card.model_dump(mode="json")) == card
     assert json.loads((tmp_path / "card.json").read_text())["metrics"]["per_class"][1]["class"] == "malignant"
+
+
+def test_a_card_keeps_what_validation_fixed_and_an_older_card_has_none_of_it(tmp_path: Path) -> None:
+    point = OperatingPoint(threshold=0.2, target="sensitivity >= 0.90")
+    truth_N, probabilities_NK = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    changed = temperature.compare(truth_N, probabilities_NK, 1, 1.5)
+    fixed = {
+        "temperature": Temperature(value=1.5, validation=changed, test=changed),
+        "conformal": conformal.fit(truth_N, probabilities_NK),
+    }
+    card = small_version.card(operating_point=point).model_copy(update=fixed)
+    card.write(tmp_path)
+    assert Card.read(tmp_path) == card
+    old = {name: value for name, value in card.model_dump(mode="json").items() if name not in fixed}
+    del old["config"]["operating_target"], old["config"]["operating_value"]
+    assert (Card.model_validate(old).temperature, Card.model_validate(old).conformal) == (None, ())
 
 
 @pytest.mark.parametrize("name", FILES)

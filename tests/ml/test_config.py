@@ -31,6 +31,12 @@ def test_float16_on_the_processor_is_refused() -> None:
         TrainConfig(precision="float16", device="cpu")
 
 
+@pytest.mark.parametrize("wrong", [{"operating_target": "luck"}, {"operating_value": 0}, {"operating_value": 1}])
+def test_an_operating_point_that_cannot_be_reached_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        TrainConfig.model_validate(wrong)
+
+
 @pytest.mark.parametrize("device", ["auto", "cuda", "mps"])
 def test_float16_is_accepted_where_a_gpu_may_be(device: str) -> None:
     assert TrainConfig.model_validate({"precision": "float16", "device": device}).precision == "float16"

@@ -89,6 +89,60 @@ def test_validation_images_choose_the_operating_point(tmp_path: Path) -> None:
     assert done.probabilities_NK[done.truth_N == 0, 1].max() < point.threshold < positive_N.min()
 
 
+def test_images_of_one_patient_are_not_independent(tmp_path: Path) -> None:
+    dataset = small_dataset.build(tmp_path / "dataset", train=0, validation=0, test=12)
+    rows = tuple(replace(row, group=f"P{number // 4}{row.label}") for number, row in enumerate(dataset.manifest.rows))
+    manifest = dataset.manifest.model_copy(update={"rows": rows})
+    found = evaluation.evaluate_split(predictor(tmp_path), manifest, dataset.packs, "test", None, quiet).metrics
+    assert found.intervals
+    assert (found.intervals.method, found.intervals.groups) == ("cluster bootstrap", 6)
+    assert found.group_level
+    assert (found.group_level.n, found.group_level.auc.value) == (6, 1)
+    assert len(found.per_group) == 6
+
+
+def test_validation_images_reach_a_target_that_was_asked_for(tmp_path: Path) -> None:
+    done = evaluated(tmp_path, "validation", validation=20)
+    sensitive = evaluation.choose_operating_point(done, "sensitivity", 0.5)
+    specific = evaluation.choose_operating_point(done, "specificity", 0.5)
+    assert sensitive is not None
+    assert specific is not None
+    assert (sensitive.target, specific.target) == ("sensitivity >= 0.50", "specificity >= 0.50")
+    positive_N = done.probabilities_NK[done.truth_N == 1, 1]
+    assert (positive_N >= sensitive.threshold).sum() == 5
+    assert specific.threshold < sensitive.threshold
+
+
+def test_the_sets_of_a_versions_card_are_scored(tmp_path: Path) -> None:
+    dataset = small_dataset.build(tmp_path / "dataset", validation=40, test=10)
+    chosen = predictor(tmp_path)
+    validated = evaluation.evaluate_split(chosen, dataset.manifest, dataset.packs, "validation", None, quiet)
+    assert validated.metrics.conformal == ()
+    chosen.card = chosen.card.model_copy(update={"conformal": evaluation.conformal_rules(validated)})
+    tested = evaluation.evaluate_split(chosen, dataset.manifest, dataset.packs, "test", None, quiet)
+    assert [one.alpha for one in tested.metrics.conformal] == [0.10, 0.05]
+    assert all(one.coverage.value is not None for one in tested.metrics.conformal)
+    assert evaluation.fit_temperature(validated, tested) is None  # every image is named rightly
+
+
+def test_a_temperature_is_told_for_both_splits(tmp_path: Path) -> None:
+    dataset = small_dataset.build(tmp_path / "dataset", validation=20, test=10)
+    rows = list(dataset.manifest.rows)
+    wrong = next(number for number, row in enumerate(rows) if row.split == "validation")
+    rows[wrong] = replace(rows[wrong], label="malignant")
+    manifest = dataset.manifest.model_copy(update={"rows": tuple(rows)})
+    chosen = predictor(tmp_path)
+    validated, tested = (
+        evaluation.evaluate_split(chosen, manifest, dataset.packs, split, None, quiet)
+        for split in ("validation", "test")
+    )
+    found = evaluation.fit_temperature(validated, tested)
+    assert found is not None
+    assert found.validation.after.log_loss < found.validation.before.log_loss  # type: ignore[operator]
+    assert found.test.before.log_loss is not None
+    assert found.fitted_on == "validation"
+
+
 def test_without_a_positive_class_there_is_no_operating_point(tmp_path: Path) -> None:
     classes = ("dark", "grey", "light")
     dataset = small_dataset.build(tmp_path / "dataset", classes=classes, validation=6)

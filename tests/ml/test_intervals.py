@@ -84,27 +84,6 @@ def test_a_perfect_area_is_not_certain() -> None:
     assert intervals.newcombe_area(1, 500, 500).low > 0.98  # type: ignore[operator]
 
 
-def test_a_bootstrap_is_repeatable_and_keeps_the_size_of_each_class() -> None:
-    truth_N = np.repeat([0, 1], [30, 10])
-    seen = []
-
-    def positives(weight_N: np.ndarray) -> float:
-        seen.append((weight_N[truth_N == 0].sum(), weight_N[truth_N == 1].sum()))
-        return float(weight_N[:15].sum() / 30)
-
-    fallback = Score(value=0.5, low=0.1, high=0.9)
-    first, second = (intervals.bootstrap(positives, truth_N, fallback, seed=3) for _ in range(2))
-    assert first == second != fallback
-    assert set(seen) == {(30, 10)}
-    # A share of 15 of 30 has a standard error of 0.091.
-    assert (first.low, first.high) == pytest.approx((0.32, 0.68), abs=0.04)
-
-
-def test_a_bootstrap_that_learns_nothing_keeps_the_cautious_bounds() -> None:
-    fallback = Score(value=1.0, low=0.7, high=1.0)
-    assert intervals.bootstrap(lambda weight_N: 1.0, np.zeros(5, int), fallback) == fallback
-
-
 def test_95_percent_of_f1_intervals_hold_the_truth() -> None:
     random = np.random.default_rng(0)
     shares = np.array([0.24, 0.07, 0.06, 0.63])

@@ -38,7 +38,8 @@ def test_a_two_by_two_table_by_hand() -> None:
         {
             "accuracy": 0.85, "sensitivity": 0.9, "specificity": 0.8, "ppv": 45 / 55, "npv": 40 / 45,
             "balanced_accuracy": 0.85, "f1": 90 / 105, "auc": (45 * 40 + 0.5 * (45 * 10 + 5 * 40)) / 2500,
-            "average_precision": 0.9 * 45 / 55 + 0.1 * 0.5,
+            "average_precision": 0.9 * 45 / 55 + 0.1 * 0.5, "brier": (85 * 0.04 + 15 * 0.64) / 100,
+            "mcc": (45 * 40 - 10 * 5) / (55 * 50 * 50 * 45) ** 0.5,
         }
     )  # fmt: skip
     assert scores.sensitivity.low == pytest.approx(0.7864, abs=1e-4)  # Wilson, 45 of 50
@@ -49,7 +50,8 @@ def test_every_score_lies_in_its_interval() -> None:
     for scores in (two_classes(45, 5, 10, 40), two_classes(1, 1, 1, 1), metrics.evaluate(*three_classes(), ABC)):
         for name in SCORES:
             score = getattr(scores, name)
-            assert score == Score() or 0 <= score.low <= score.value <= score.high <= 1, name
+            least = -1 if name == "mcc" else 0
+            assert score == Score() or least <= score.low <= score.value <= score.high <= 1, name
 
 
 def test_the_operating_point_moves_the_table() -> None:
@@ -81,6 +83,7 @@ def test_many_classes_agree_with_scikit_learn() -> None:
     expected = reference.precision_recall_fscore_support(truth_N, decided_N)
     for row, one in zip(np.array(expected).T, scores.per_class, strict=True):
         assert (one.precision.value, one.recall.value, one.f1.value, one.n) == pytest.approx(tuple(row))
+    assert scores.mcc.value == pytest.approx(reference.matthews_corrcoef(truth_N, decided_N))
     assert (scores.average, scores.roc, scores.sensitivity) == ("macro", None, Score())
 
 

@@ -61,6 +61,14 @@ def test_many_classes_agree_with_scikit_learn() -> None:
     assert precision == pytest.approx(reference.average_precision_score(truth_N, probabilities_NK))
 
 
+def test_the_variance_of_six_images_by_hand() -> None:
+    # DeLong's structural components: positives 1, 2.5/3, 2/3; negatives 1.5/3, 1, 1. Their variances are 0.027778 and
+    # 0.083333; divided by three images each and added: 0.037037.
+    wins_N = ranking._wins(TRUTH_N == 1, PROBABILITY_N)
+    assert wins_N / 3 == pytest.approx([1, 2.5 / 3, 2 / 3, 0.5, 1, 1])
+    assert ranking._variance_of_sum(wins_N / 9, TRUTH_N) == pytest.approx(0.037037, abs=1e-6)
+
+
 def test_the_variance_is_delongs() -> None:
     truth_N, probabilities_NK = normal_images(np.random.default_rng(5), 35, 50, 0.85)
     positive, negative = probabilities_NK[truth_N == 1, 1], probabilities_NK[truth_N == 0, 1]

@@ -37,6 +37,21 @@ def test_a_release_tells_of_its_export_and_then_of_each_split(tmp_path: Path) ->
     assert Card.read(folder) == made.card
 
 
+def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data", validation=20, test=6)
+    config = CONFIG.model_copy(update={"operating_target": "sensitivity", "operating_value": 0.8})
+    card = release(_fitted(), config, data.manifest, data.packs, tmp_path / "version", "First", "Discs").card
+    assert card.operating_point is not None
+    assert (card.operating_point.target, card.operating_point.chosen_on) == ("sensitivity >= 0.80", "validation")
+    assert [(rule.alpha, rule.n, rule.fitted_on) for rule in card.conformal] == [
+        (0.10, 20, "validation"),
+        (0.05, 20, "validation"),
+    ]
+    assert card.metrics
+    assert [one.threshold for one in card.metrics.conformal] == [rule.threshold for rule in card.conformal]
+    assert card.metrics.operating_point == card.operating_point
+
+
 def test_a_release_can_be_stopped_during_its_export(tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         raise Cancelled

@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 TORCH_FREE = (
-    "archive", "artifact", "calibration", "comparison", "config", "decisions", "draws", "errors", "evaluation",
-    "images", "ingest", "intervals", "label_errors", "manifest", "metrics", "pack", "progress", "quality", "ranking",
-    "revision", "scored", "serving", "splits", "subgroups", "synthetic",
+    "archive", "artifact", "calibration", "clusters", "comparison", "config", "conformal", "decisions", "draws",
+    "errors", "evaluation", "grouped", "images", "ingest", "intervals", "label_errors", "manifest", "metrics",
+    "netbenefit", "pack", "prevalence", "progress", "quality", "ranking", "recalibration", "replicates", "revision",
+    "scored", "selective", "serving", "settled", "splits", "subgroups", "synthetic", "temperature",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "scipy", "sklearn", "onnx", "pandas"}
 

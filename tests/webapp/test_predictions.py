@@ -70,6 +70,19 @@ def test_the_active_version_answers(client: FlaskClient, auth: Auth, image: byte
     assert sum(found["probabilities"].values()) == pytest.approx(1)
 
 
+def test_an_answer_tells_the_operating_point_that_was_locked_on_validation(
+    client: FlaskClient, auth: Auth, image: bytes
+) -> None:
+    point = {"threshold": 0.9999999, "target": "specificity >= 0.95", "chosen_on": "validation"}
+    with client.application.app_context():
+        version = make_version()
+        version.card = {**version.card, "operating_point": point}
+        registry.activate(version, "for a test", find_user("researcher"))
+    (found,) = predict(client, auth.token("predict", "viewer"), image)["predictions"]
+    assert found["operating_point"] == point
+    assert found["decision"] == ("malignant" if found["probabilities"]["malignant"] >= 0.9999999 else "benign")
+
+
 def test_an_answer_is_remembered_without_the_image(client: FlaskClient, auth: Auth, image: bytes) -> None:
     version_id = activate(client.application)
     answer = predict(client, auth.token("predict", "viewer"), image)

@@ -3,10 +3,17 @@
 import hashlib
 import json
 import re
+from typing import Any
 
+import numpy as np
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ml import conformal, temperature
+from ml.artifact import Card
+from ml.metrics import choose_threshold, evaluate
+from ml.temperature import Temperature
 from tests import factories
 from tests.factories import Auth
 from webapp.models import ModelVersion, db
@@ -59,6 +66,97 @@ def test_a_version_of_many_classes_has_a_page_too(app: Flask, client: FlaskClien
     html = client.get("/versions/1").text
     assert "means over the classes" in html
     assert "Sensitivity" not in html
+
+
+def test_the_predictive_values_at_another_prevalence_are_shown_on_request(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    rates = {
+        "sensitivity": {"value": 0.9, "low": 0.8, "high": 0.95},
+        "specificity": {"value": 0.8, "low": 0.7, "high": 0.9},
+    }
+    with app.app_context():
+        metrics = factories.make_evaluation(factories.make_version()).metrics
+        factories.make_evaluation(db.session.get_one(ModelVersion, 1), "validation", metrics={**metrics, **rates})
+    auth.login("viewer")
+    plain = client.get("/versions/evaluations/2").text
+    assert 'name="prevalence"' in plain
+    assert '<details class="advanced part" id="prevalence">' in plain
+    for text in ("0.01", "0,01"):
+        html = client.get(f"/versions/evaluations/2?prevalence={text}").text
+        assert "<strong>4.3\u202f%</strong>" in html  # 90 found of 2,070 called positive, as Bayes has it
+        assert '<details class="advanced part" id="prevalence" open>' in html
+
+
+@pytest.mark.parametrize("text", ["7", "0", "nan", "one%20in%20ten"])
+def test_a_prevalence_that_is_none_is_refused_beside_its_field(
+    app: Flask, client: FlaskClient, auth: Auth, text: str
+) -> None:
+    with app.app_context():
+        factories.make_evaluation(factories.make_version())
+    auth.login("viewer")
+    html = client.get(f"/versions/1?prevalence={text}").text
+    assert 'id="f-prevalence-error"' in html
+    assert "must lie between 0 and 1, such as 0.01 for one in 100" in html
+    assert "Predictive values at the prevalence asked for" not in html
+
+
+def test_the_page_tells_what_patients_net_benefit_sets_and_temperature_say(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    metrics, card = reviewed()
+    with app.app_context():
+        version = factories.make_version()
+        version.card = {**version.card, **card}
+        factories.make_evaluation(version, metrics=metrics)
+    auth.login("viewer")
+    html = re.sub(r"\s+", " ", client.get("/versions/1").text)
+    assert "with 40 groups (patients): images of one are alike, so whole groups were drawn anew" in html
+    assert "Each of the 40 groups is answered once" in html
+    assert "(sensitivity ≥ 0.90, on validation)" in html
+    for part in ("fixed-rates", "patients", "net-benefit", "abstention", "conformal", "recalibration"):
+        assert f'<details class="advanced part" id="{part}">' in html
+    assert f"<strong>{metrics['calibration']['slope']['value']:.2f}</strong>" in html
+    assert "The temperature is reported, not applied" in html
+    for chart in ("decision-curve", "risk-coverage"):
+        assert f'data-chart-of="{chart}"' in html
+
+
+def test_scores_from_before_these_existed_still_have_a_page(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    newer = {"mcc", "brier", "sensitivity_at_specificity", "specificity_at_sensitivity", "intervals"}
+    newer |= {"decision_curve", "risk_coverage", "conformal", "group_level"}
+    with app.app_context():
+        version = factories.make_version()
+        metrics = factories.make_evaluation(version).metrics
+        old = {name: value for name, value in metrics.items() if name not in newer}
+        old["calibration"] = {name: metrics["calibration"][name] for name in ("of", "brier", "ece", "bins")}
+        db.session.execute(db.text("DELETE FROM evaluation"))
+        version.card = {**version.card, "metrics": old}
+        db.session.commit()
+        assert Card.model_validate(version.card).metrics
+    auth.login("viewer")
+    html = client.get("/versions/1").text
+    assert "Scores on 4" in html
+    assert 'id="recalibration"' not in html
+
+
+def reviewed() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scores of 40 patients with three images each, and what a card holds besides."""
+    random = np.random.default_rng(0)
+    patient_N = np.repeat(np.arange(40), 3)
+    truth_N = (patient_N % 3 == 0).astype(int)
+    probability_N = 1 / (1 + np.exp(-random.normal(2 * truth_N - 1, 1.5)))
+    probabilities_NK = np.stack([1 - probability_N, probability_N], axis=1)
+    point = choose_threshold(truth_N == 1, probability_N, "sensitivity", 0.9)
+    rules = conformal.fit(truth_N, probabilities_NK)
+    names = [f"patient {number}" for number in patient_N]
+    scores = evaluate(truth_N, probabilities_NK, ("benign", "malignant"), "malignant", point, names, rules)
+    changed = temperature.compare(truth_N, probabilities_NK, 1, 1.3)
+    card = {
+        "operating_point": point.model_dump() if point else None,
+        "temperature": Temperature(value=1.3, validation=changed, test=changed).model_dump(mode="json"),
+    }
+    return scores.model_dump(mode="json"), card
 
 
 def test_a_file_is_sent_under_a_name_that_tells_its_version(app: Flask, client: FlaskClient, auth: Auth) -> None:

@@ -6,6 +6,9 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
+from ml.errors import BadConfig
+from ml.intervals import Score
+from ml.prevalence import predictive_values
 from webapp.datasets import service as datasets
 from webapp.errors import Invalid
 from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, Dataset, Evaluation, ModelVersion
@@ -35,6 +38,7 @@ def detail(version_id: int) -> str:
 
 def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) -> str:
     evaluation = service.test_evaluation(version)
+    metrics = _metrics(version, evaluation)
     return render_template(
         "registry/detail.html",
         version=version,
@@ -42,7 +46,8 @@ def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) ->
         active=service.active(),
         errors=errors or {},
         evaluation=evaluation,
-        metrics=_metrics(version, evaluation),
+        metrics=metrics,
+        predictive=_predictive(metrics),
         looks=looks.ledger_of(evaluation.dataset) if evaluation else None,
         evaluations=service.evaluations(version),
         fitting=_fitting_datasets(version),
@@ -54,6 +59,22 @@ def _metrics(version: ModelVersion, evaluation: Evaluation | None) -> dict[str, 
     """The scores on the test split: of the evaluation, or those that the version was made with."""
     metrics: dict[str, Any] | None = evaluation.metrics if evaluation else version.card.get("metrics")
     return metrics
+
+
+def _predictive(metrics: dict[str, Any] | None) -> dict[str, Any]:
+    """The query's `prevalence`: its text, and the predictive values there or what is wrong with it."""
+    text = request.args.get("prevalence", "").strip()[:40]
+    asked: dict[str, Any] = {"text": text, "error": None, "found": None}
+    if not text or not metrics:
+        return asked
+    try:
+        sensitivity, specificity = (Score.model_validate(metrics[name]) for name in ("sensitivity", "specificity"))
+        asked["found"] = predictive_values(sensitivity, specificity, float(text.replace(",", ".")))
+    except ValueError:
+        asked["error"] = f"'{text}' is no number; it must lie between 0 and 1, such as 0.01 for one in 100."
+    except BadConfig as error:
+        asked["error"] = str(error)
+    return asked
 
 
 def _fitting_datasets(version: ModelVersion) -> list[Dataset]:
@@ -127,6 +148,7 @@ def _evaluated(evaluation_id: int) -> dict[str, Any]:
         "evaluation": row,
         "version": row.version,
         "metrics": row.metrics,
+        "predictive": _predictive(row.metrics),
         "is_final": row.status in FINAL_STATUSES,
         "looks": looks.ledger_of(row.dataset),
     }

@@ -1,0 +1,72 @@
+"""Conformal sets: instead of one class, those that cannot be ruled out, with a promised share of sets that hold it."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.config import Frozen
+from ml.intervals import Score
+
+ALPHAS = (0.10, 0.05)
+_ROUNDING = 1e-6  # probabilities are float32
+
+
+class ConformalRule(Frozen):
+    """A class belongs to an image's set where its probability is at least `threshold`.
+
+    Of new images like the `n` that fixed it, a share of 1 - `alpha` or more has a set that holds the truth.
+    """
+
+    alpha: float
+    threshold: float
+    n: int
+    fitted_on: Literal["validation"] = "validation"
+
+
+class ConformalScores(Frozen):
+    """What the sets of a rule are like on images that did not fix it."""
+
+    alpha: float
+    threshold: float
+    coverage: Score  # share of sets that hold the truth; 1 - alpha or more is promised
+    mean_set_size: float | None
+    singletons: float | None  # share of sets of one class
+    empty: float | None  # share of sets without any
+
+
+def fit(truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.floating]) -> tuple[ConformalRule, ...]:
+    """One rule for each of `ALPHAS`; call it with validation images. None of them without images.
+
+    Split conformal prediction (Papadopoulos et al. 2002) with the score 1 - probability of the truth (Sadinle et al.
+    2019): the threshold is the k-th lowest probability of a truth, k = floor((n + 1) * alpha). Too few images promise
+    nothing: the threshold is then 0 and every set holds all classes.
+    """
+    n = len(truth_N)
+    if not n:
+        return ()
+    sorted_N = np.sort(np.asarray(probabilities_NK, np.float64)[np.arange(n), truth_N])
+    ranks = [math.floor((n + 1) * alpha + 1e-9) for alpha in ALPHAS]
+    return tuple(
+        ConformalRule(alpha=alpha, threshold=max(0.0, float(sorted_N[rank - 1]) - _ROUNDING) if rank else 0.0, n=n)
+        for alpha, rank in zip(ALPHAS, ranks, strict=True)
+    )
+
+
+def sets(rule: ConformalRule, probabilities_NK: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which classes are in the set of each image, as is_in_NK."""
+    return np.asarray(probabilities_NK, np.float64) >= rule.threshold
+
+
+def scores(rule: ConformalRule, is_in_NK: NDArray[np.bool_], coverage: Score) -> ConformalScores:
+    """The rule's scores; `coverage` comes with its interval."""
+    size_N = is_in_NK.sum(axis=1)
+    return ConformalScores(
+        alpha=rule.alpha,
+        threshold=rule.threshold,
+        coverage=coverage,
+        mean_set_size=float(size_N.mean()) if len(size_N) else None,
+        singletons=float((size_N == 1).mean()) if len(size_N) else None,
+        empty=float((size_N == 0).mean()) if len(size_N) else None,
+    )
