@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import metrics, splits, training
-from ml.config import PRESETS, ArchiveLimits, IngestOptions
+from ml.config import ArchiveLimits, IngestOptions
 from ml.evaluation import Evaluated
 from ml.ingest import Ingested, ingest
 from ml.manifest import Manifest
 from ml.metrics import Score
 from ml.pack import PackReader
+from ml.presets import presets
 from ml.release import release
 from ml.revision import Change, revise
 
@@ -64,7 +65,7 @@ def _measure(source: Path, folder: Path) -> tuple[dict[str, tuple[int, list[Scor
 
 
 def _test(manifest: Manifest, packs: PackReader, seed: int) -> Evaluated:
-    config = PRESETS["cnn"][2].model_copy(update={"seed": seed, "device": "cpu"})
+    config = presets()["cnn-solid"].config.model_copy(update={"seed": seed, "device": "cpu"})
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as out:
         fitted = training.fit(config, manifest, packs, Path(scratch), lambda progress: None, lambda path, epoch: None)
         return release(fitted, config, manifest, packs, Path(out), "recipe", "BreastMNIST").tested

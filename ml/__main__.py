@@ -17,12 +17,13 @@ from pydantic import ValidationError
 
 from ml.archive import Candidate
 from ml.artifact import Card
-from ml.config import PRESETS, SPLITS, ArchiveLimits, IngestOptions, TrainConfig
+from ml.config import SPLITS, ArchiveLimits, IngestOptions, TrainConfig
 from ml.errors import BadConfig, MlError
 from ml.ingest import MANIFEST_NAME, ingest
 from ml.manifest import Manifest
 from ml.metrics import Metrics, Score
 from ml.pack import PackReader
+from ml.presets import presets
 from ml.progress import Progress
 
 CHECKPOINT = "checkpoint.pt"
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
     train.add_argument("dataset", type=Path)
     train.add_argument("--out", type=Path, required=True, metavar="RUN")
-    train.add_argument("--preset", choices=PRESETS, default="quick")
+    train.add_argument("--preset", choices=presets(), default="cnn-quick")
     train.add_argument("--config", default="{}", metavar="JSON", help="fields that differ from the preset")
     train.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one such field; may be repeated"
@@ -153,7 +154,7 @@ def _train(chosen: argparse.Namespace) -> None:
 
 def _config(chosen: argparse.Namespace) -> TrainConfig:
     """The preset, changed by --config, changed by each --set; `augmentation.rotation_degrees=0` reaches inside."""
-    fields = PRESETS[chosen.preset][2].model_dump()
+    fields = presets()[chosen.preset].config.model_dump()
     changes = [_json(chosen.config, "--config")]
     for change in chosen.set:
         key, _, value = change.partition("=")

@@ -173,7 +173,7 @@ def make_epoch(experiment: Experiment, number: int = 1, **values: Any) -> Epoch:
         "seconds": 2.0,
         "images_per_s": 120.0,
     }
-    return _saved(Epoch(experiment=experiment, number=number, attempt=1, **{**scores, **values}))
+    return _saved(Epoch(experiment=experiment, number=number, **{"attempt": 1, **scores, **values}))
 
 
 def make_activation(version: ModelVersion | None = None, user: User | None = None, **values: Any) -> Activation:

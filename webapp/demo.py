@@ -20,7 +20,7 @@ from typing import Any
 
 import requests
 
-from ml.config import PRESETS
+from ml.presets import presets
 from ml.synthetic import write_archive
 from webapp.settings import Settings
 
@@ -184,7 +184,7 @@ def _bring_in(site: Site, path: Path) -> Any:
 
 
 def _train(site: Site, dataset_id: int) -> Any:
-    config = PRESETS["quick"][2].model_dump(mode="json")
+    config = presets()["cnn-quick"].config.model_dump(mode="json")
     created = site.post(
         "/api/v1/experiments", json={"dataset_id": dataset_id, "name": "Demo on synthetic lesions", "config": config}
     )

@@ -11,6 +11,15 @@
   const HEIGHT = 320;
   const drawn = new Map();
 
+  // A line where another worker took the run up: before the first epoch of each later attempt.
+  function attemptsOf(data) {
+    const places = (data.attempts || []).map((epoch) => epoch - 0.5);
+    return {
+      shapes: places.map((x) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: "#888", dash: "dot", width: 1 } })),
+      annotations: places.map((x) => ({ x, y: 1, yref: "paper", yanchor: "bottom", text: "resumed", showarrow: false, font: { size: 10 } })),
+    };
+  }
+
   const kinds = {
     curves(data, colors) {
       if (!data.epochs.length) return null;
@@ -20,7 +29,10 @@
           x: data.epochs, y: line.values, name: line.name, mode: data.epochs.length < 40 ? "lines+markers" : "lines",
           line: { color: colors[i], dash: DASHES[i], width: 2 }, marker: { size: 5 },
         })),
-        layout: { xaxis: { title: { text: "Epoch" }, tickformat: "d" }, yaxis: { rangemode: "normal" } },
+        layout: {
+          xaxis: { title: { text: "Epoch" }, tickformat: "d" }, yaxis: { rangemode: "normal" },
+          ...attemptsOf(data),
+        },
       };
     },
 

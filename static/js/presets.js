@@ -1,8 +1,6 @@
 // Fills the form with the values of a preset.
 (() => {
   "use strict";
-  const buttons = document.querySelectorAll("[data-preset]");
-
   const fill = (form, values) => {
     for (const [name, value] of Object.entries(values)) {
       const input = form.elements.namedItem(name);
@@ -14,10 +12,10 @@
     form.dispatchEvent(new Event("change", { bubbles: true }));
   };
 
-  for (const button of buttons) {
-    button.addEventListener("click", () => {
-      fill(button.closest("form"), JSON.parse(button.dataset.preset));
-      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
-    });
-  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-preset]");
+    if (!button) return;
+    fill(button.closest("form"), JSON.parse(button.dataset.preset));
+    for (const other of document.querySelectorAll("[data-preset]")) other.setAttribute("aria-pressed", String(other === button));
+  });
 })();

@@ -67,6 +67,19 @@ def test_one_picture_under_two_labels_waits_for_a_person(dataset_id: int, client
     assert page.count('<select class="form-select form-select-sm mt-1"') == 2
 
 
+def test_a_long_quarantine_is_shown_page_by_page(
+    client: FlaskClient, auth: Auth, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.datasets.changes.PICTURES_SHOWN", 1)
+    auth.login("researcher")
+    files = content()
+    dataset_id = bring_in(client, auth, ingest, files | {"malignant/other_copy.png": files["benign/patient1_0.png"]})
+    pages = [client.get(f"/datasets/{dataset_id}/quarantine?page={page}").text for page in (1, 2, 99, "x")]
+    assert [page.count('<select class="form-select form-select-sm mt-1"') for page in pages] == [2] * 4
+    assert "Page 1 of 2, 2 pictures" in pages[0]
+    assert pages[1] == pages[2] != pages[0] == pages[3]
+
+
 def test_a_decision_makes_the_next_version(
     dataset_id: int, context: Flask, client: FlaskClient, auth: Auth, ingest: Ingest
 ) -> None:

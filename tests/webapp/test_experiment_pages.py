@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from ml.config import PRESETS, TrainConfig
+from ml.config import TrainConfig
+from ml.presets import presets
 from tests import factories
 from tests.factories import Auth
 from webapp import forms, queue
@@ -90,10 +91,29 @@ def test_every_preset_fills_the_whole_form_with_settings_that_are_accepted(
     html = client.get("/experiments/new").text
     offered = [json.loads(unescape(values)) for values in re.findall(r'data-preset="([^"]+)"', html)]
     inputs = set(re.findall(r'name="(config\.[^"]+)"', html))
-    assert len(offered) == len(PRESETS)
-    for values, (_, _, config) in zip(offered, PRESETS.values(), strict=True):
+    expected = presets()
+    assert len(offered) == len(expected)
+    for values, preset in zip(offered, expected.values(), strict=True):
         assert set(values) == inputs
-        assert forms.parse(TrainConfig, "config", values) == config
+        assert forms.parse(TrainConfig, "config", values) == preset.config
+
+
+def test_the_presets_fit_the_size_of_the_chosen_data_set(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        small, large = factories.make_dataset("Small").id, factories.make_dataset("Large")
+        large.classes = [{"name": name, "train": 25_000, "validation": 10, "test": 10} for name in ("a", "b")]
+        db.session.commit()
+        large_id = large.id
+    auth.login()
+
+    def epochs(dataset_id: object) -> list[int]:
+        html = client.get(f"/experiments/presets?dataset_id={dataset_id}").text
+        offered = [json.loads(unescape(values)) for values in re.findall(r'data-preset="([^"]+)"', html)]
+        return [values["config.epochs"] for values in offered]
+
+    assert epochs(small) == [preset.config.epochs for preset in presets().values()]
+    assert epochs(large_id) == [preset.config.epochs for preset in presets(50_000).values()]
+    assert epochs("nonsense") == epochs(large_id)  # the newest, which the form shows first
 
 
 def test_a_clone_starts_from_the_settings_of_its_origin(app: Flask, client: FlaskClient, auth: Auth) -> None:
@@ -135,11 +155,12 @@ def test_the_curves_are_drawn_from_the_epochs(app: Flask, client: FlaskClient, a
     with app.app_context():
         experiment = factories.make_experiment(status="succeeded")
         for number in (1, 2):
-            factories.make_epoch(experiment, number, validation_auc=0.5 + number / 10)
+            factories.make_epoch(experiment, number, attempt=number, validation_auc=0.5 + number / 10)
     auth.login("viewer")
     html = client.get("/experiments/1").text
     data = {name: json.loads(text) for name, text in re.findall(r'data-chart-of="([^"]+)">(.*?)</script>', html)}
     assert data["loss-curve"]["epochs"] == [1, 2]
+    assert data["loss-curve"]["attempts"] == [2]  # where another worker took it up
     assert data["score-curve"]["lines"][2] == {"name": "Validation AUC", "values": [0.6, 0.7]}
     assert 'id="loss-curve"' in html
 

@@ -63,8 +63,8 @@ def images() -> list[Upload]:
         data = _data()
         return [Upload(None, io.BytesIO(data))] if data else []
     raise UnsupportedMedia(
-        f"The content type is '{request.mimetype or 'none'}'; send image/*, application/octet-stream, "
-        "multipart/form-data with parts named 'image', or application/json."
+        f"The content type is '{request.mimetype or 'none'}'; send image/*, application/dicom, "
+        "application/octet-stream, multipart/form-data with parts named 'image', or application/json."
     )
 
 

@@ -12,6 +12,8 @@ from webapp.errors import Invalid
 from webapp.models import Dataset
 from webapp.security import actor, allow
 
+PICTURES_SHOWN = 100
+
 
 def _changed(dataset: Dataset, change: Change) -> BaseResponse:
     """Makes the version and goes to its page."""
@@ -23,9 +25,19 @@ def _changed(dataset: Dataset, change: Change) -> BaseResponse:
 @bp.get("/<int:dataset_id>/quarantine")
 @allow("viewer")
 def quarantine(dataset_id: int) -> str:
-    """Each contradiction side by side."""
+    """Each contradiction side by side, a hundred on a page; what is not decided waits on in the next version."""
     dataset = service.get_ready(dataset_id)
-    return render_template("datasets/quarantine.html", dataset=dataset, clusters=versions.contradictions(dataset))
+    every = versions.contradictions(dataset)
+    pages = max(1, -(-len(every) // PICTURES_SHOWN))
+    page = min(max(request.args.get("page", 1, type=int), 1), pages)
+    return render_template(
+        "datasets/quarantine.html",
+        dataset=dataset,
+        clusters=every[(page - 1) * PICTURES_SHOWN : page * PICTURES_SHOWN],
+        total=len(every),
+        page=page,
+        pages=pages,
+    )
 
 
 @bp.post("/<int:dataset_id>/quarantine")

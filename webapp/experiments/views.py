@@ -1,5 +1,6 @@
 """Experiments: the list, a new one, and watching one."""
 
+from itertools import pairwise
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -7,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response as BaseResponse
 
-from ml.config import PRESETS, TrainConfig
+from ml.config import TrainConfig
+from ml.presets import USUAL_IMAGES, presets
 from webapp import forms, queue
 from webapp.datasets import service as datasets
 from webapp.errors import AppError, Invalid
@@ -65,7 +67,7 @@ def _form_page(
         name=name,
         errors=errors,
         problem=problem,
-        presets=_presets(),
+        presets=_presets(dataset_id),
         weights=_initial_weights(),
     )
 
@@ -76,11 +78,22 @@ def _initial_weights() -> list[str]:
     return ["none", "imagenet", *(f"version:{number}" for number in newest)]
 
 
-def _presets() -> list[dict[str, Any]]:
+def _presets(dataset_id: int | None) -> list[dict[str, Any]]:
+    """The presets for the size of the chosen data set; the first one is chosen where none is."""
+    every = {dataset.id: dataset for dataset in datasets.ready()}
+    chosen = every.get(dataset_id or next(iter(every), 0))
+    images = sum(entry["train"] for entry in chosen.classes) if chosen else USUAL_IMAGES
     return [
         {"name": name, "title": title, "purpose": purpose, "values": forms.flatten(config.model_dump(), "config")}
-        for name, (title, purpose, config) in PRESETS.items()
+        for name, (title, purpose, config) in presets(images).items()
     ]
+
+
+@bp.get("/presets")
+@allow("researcher")
+def presets_of() -> str:
+    """The buttons of the presets, for the data set that the form names."""
+    return render_template("experiments/_presets.html", presets=_presets(request.args.get("dataset_id", type=int)))
 
 
 @bp.post("/new")
@@ -147,6 +160,7 @@ def _curves(experiment: Experiment) -> dict[str, dict[str, Any]]:
         name: {
             "kind": "curves",
             "epochs": [epoch.number for epoch in epochs],
+            "attempts": [after.number for before, after in pairwise(epochs) if after.attempt != before.attempt],
             "lines": [
                 {"name": title, "values": [getattr(epoch, column) for epoch in epochs]} for column, title in columns
             ],

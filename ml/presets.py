@@ -1,0 +1,101 @@
+"""Starting points for a training: for each network a quick look, a solid run, and the best that is known here.
+
+The epochs fit a data set of about a thousand training images; a larger one is gone through less often.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from ml.config import TrainConfig
+
+USUAL_IMAGES = 1_000
+
+_BEST: dict[str, Any] = {
+    "label_smoothing": 0.1,
+    "weight_averaging": 0.99,
+    "flip_at_test": True,
+    "augmentation": {"crop_scale": 0.6, "color_jitter": 0.2, "random_erasing": 0.25},
+}
+_CNN: dict[str, Any] = {"network": "cnn", "schedule": "one_cycle"}
+_RESNET18: dict[str, Any] = {
+    "network": "resnet18",
+    "initial_weights": "imagenet",
+    "image_size_px": 224,
+    "learning_rate": 5e-4,
+    "schedule": "one_cycle",
+    "label_smoothing": 0.1,
+}
+_MOBILENET: dict[str, Any] = {
+    "network": "mobilenet_v3_small",
+    "initial_weights": "imagenet",
+    "image_size_px": 224,
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+}
+# name: (title, what it is for, epochs, fewest epochs, fields)
+_ALL: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
+    "cnn-quick": (
+        "Small network, quick look",
+        "A few epochs: is there anything to learn?",
+        8, 2, _CNN | {"learning_rate": 3e-3},
+    ),
+    "cnn-solid": (
+        "Small network, solid",
+        "From scratch, long enough to learn most of what it can",
+        30, 6, _CNN | {"learning_rate": 2e-3},
+    ),
+    "cnn-best": (
+        "Small network, best",
+        "Larger images, averaged weights, stronger changes of the images",
+        80, 20, _CNN | _BEST | {"learning_rate": 2e-3, "image_size_px": 96},
+    ),
+    "resnet18-quick": (
+        "ResNet18, quick look",
+        "The last two stages from ImageNet weights at 128 px",
+        4, 2, _RESNET18 | {"image_size_px": 128, "trainable_stages": 2},
+    ),
+    "resnet18-solid": (
+        "ResNet18, solid",
+        "All layers from ImageNet weights at 224 px",
+        15, 4, _RESNET18,
+    ),
+    "resnet18-best": (
+        "ResNet18, best",
+        "Slower rates in early stages, averaged weights, mirror images at test",
+        30, 8, _RESNET18 | _BEST | {"layer_decay": 0.75},
+    ),
+    "mobilenet-quick": (
+        "MobileNetV3, quick look",
+        "Frozen ImageNet features, a new head: fast on any processor",
+        20, 10, _MOBILENET,
+    ),
+    "mobilenet-solid": (
+        "MobileNetV3, solid",
+        "Four views of each image through the frozen features",
+        40, 12, _MOBILENET | {"feature_views": 4},
+    ),
+    "mobilenet-best": (
+        "MobileNetV3, best",
+        "The large network, eight views, averaged weights, mirror images at test",
+        60, 16, _MOBILENET | _BEST | {"network": "mobilenet_v3_large", "feature_views": 8},
+    ),
+}  # fmt: skip
+
+
+class Preset(NamedTuple):
+    """A named configuration, and what it is for."""
+
+    title: str
+    purpose: str
+    config: TrainConfig
+
+
+def presets(images: int = USUAL_IMAGES) -> dict[str, Preset]:
+    """The presets for a data set with so many training images, by name: `NETWORK-LEVEL`."""
+    share = min(1.0, math.sqrt(USUAL_IMAGES / max(images, 1)))
+    return {
+        name: Preset(
+            title, purpose, TrainConfig.model_validate(fields | {"epochs": max(fewest, round(epochs * share))})
+        )
+        for name, (title, purpose, epochs, fewest, fields) in _ALL.items()
+    }
