@@ -2,17 +2,19 @@
 
 The plain loop: `ImageFolder`, `DataLoader` with 2 workers, torchvision's transforms, float32. Both sides validate after
 each epoch, end with the weights of the best one, and are timed from the first byte read to the last weight: the cache
-of decoded images belongs to the time of the platform. Backbones begin with torchvision's ImageNet weights where the
-folder `APP_WEIGHTS_DIR` holds the files, else with weights that are first learned here on photographs. With
-`APP_TEST_DATA` the images are those of its `breastmnist_224_rebuilt.npz`, without it drawn ones.
+of decoded images belongs to the time of the platform. Each side has a process of its own. Backbones begin with
+torchvision's ImageNet weights where the folder `APP_WEIGHTS_DIR` holds the files, else with weights that are first
+learned here on photographs. With `APP_TEST_DATA` the images are those of its `breastmnist_224_rebuilt.npz`, without it drawn ones.
 """
 
 import copy
 import json
+import multiprocessing
 import os
 import tarfile
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,7 @@ from ml.images import InputSpec, to_input
 from ml.manifest import Manifest
 from ml.networks import Network
 from ml.pack import PackReader
+from ml.threads import share_cores
 from ml.torchvision_cpu import torchvision
 
 FINE_TUNING = {"network": "resnet18", "epochs": 2, "learning_rate": 3e-4, "batch_size": 32}
@@ -51,8 +54,9 @@ def main() -> None:
         for title, fields in (("fine-tuning", FINE_TUNING), ("feature extraction", EXTRACTION)):
             donor = _donor(str(fields["network"]), data, Path(folder))
             config = TrainConfig.model_validate({**COMMON, **fields, "initial_weights": f"file:{donor.name}"})
-            plain = _plain(config, manifest, packs, donor, Path(folder) / f"plain {title}")
-            rows.append((title, plain, _platform(config, manifest, packs, donor, Path(folder) / f"ours {title}")))
+            given = (config, manifest, packs, donor)
+            plain = _alone(_plain, *given, Path(folder) / f"plain {title}")
+            rows.append((title, plain, _alone(_platform, *given, Path(folder) / f"ours {title}")))
     print(f"precision chosen by measuring this device: {device.choose_precision('auto', torch.device('cpu'))}")
     print(f"{'training':<20}{'side':<12}{'seconds':>9}{'images/s':>10}{'test accuracy':>15}")
     for title, *sides in rows:
@@ -63,6 +67,15 @@ def main() -> None:
         figures[f"{name}_ratio"] = round(plain.seconds / ours.seconds, 2)
         figures |= {f"{name}_accuracy": round(ours.accuracy, 4), f"{name}_accuracy_plain": round(plain.accuracy, 4)}
     print(json.dumps(figures))
+
+
+def _alone(side: Callable[..., Measured], *arguments: Any) -> Measured:
+    """The side in a process of its own, which starts as a user starts it: ours with the settings of a worker."""
+    os.environ.pop("OMP_WAIT_POLICY", None)
+    if side is _platform:
+        share_cores()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(side, arguments)
 
 
 def _images(data: Path | None, folder: Path) -> tuple[Manifest, PackReader]:

@@ -10,6 +10,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from jobs.recovery import KINDS, release_lost
+from ml.threads import share_cores
 from webapp import create_app, queue
 from webapp.models import db
 from webapp.storage import remove_abandoned
@@ -53,6 +54,7 @@ def build(app: Flask) -> PlatformWorker:
 
 
 def main() -> None:
+    share_cores()
     app = create_app()
     remove_abandoned(app.extensions["settings"].scratch)
     level = app.extensions["settings"].log_level

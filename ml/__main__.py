@@ -25,12 +25,14 @@ from ml.metrics import Metrics, Score
 from ml.pack import PackReader
 from ml.presets import presets
 from ml.progress import Progress
+from ml.threads import share_cores
 
 CHECKPOINT = "checkpoint.pt"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 when done, 1 with a sentence on standard error when the input is at fault."""
+    share_cores()
     chosen = _parser().parse_args(arguments)
     try:
         chosen.run(chosen)

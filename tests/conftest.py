@@ -15,12 +15,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
+from ml.threads import share_cores
 from tests import factories, servers
 from webapp import create_app, security
 from webapp.models import db
 from webapp.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+share_cores()  # before a test module imports torch
 
 
 @pytest.fixture(scope="session", autouse=True)
