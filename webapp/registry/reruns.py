@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from ml.config import TrainConfig
@@ -40,7 +41,7 @@ def of(version: ModelVersion) -> Rerun | None:
 
 def _first_run(experiment: Experiment) -> ModelVersion | None:
     """The oldest version of an equal configuration on data of the same content, if it is older than this one's."""
-    config = TrainConfig.model_validate(experiment.config)
+    config = _settled(experiment.config)
     earlier = (
         select(ModelVersion)
         .join(Experiment, ModelVersion.experiment_id == Experiment.id)
@@ -48,12 +49,16 @@ def _first_run(experiment: Experiment) -> ModelVersion | None:
         .where(Dataset.sha256 == experiment.dataset.sha256, Experiment.id < experiment.id)
         .order_by(Experiment.id)
     )
-    fitting = (row for row in db.session.scalars(earlier) if _config_of(row) == config)
+    fitting = (row for row in db.session.scalars(earlier) if _settled(row.experiment.config) == config)
     return next(fitting, None)
 
 
-def _config_of(version: ModelVersion) -> TrainConfig:
-    return TrainConfig.model_validate(version.experiment.config)
+def _settled(config: dict[str, Any]) -> TrainConfig | dict[str, Any]:
+    """With the defaults of fields that a release added since; as it is where today's limits refuse it."""
+    try:
+        return TrainConfig.model_validate(config)
+    except ValidationError:
+        return config
 
 
 def _differences(first: dict[str, Any], this: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -13,7 +13,7 @@ from webapp.datasets import service as datasets
 from webapp.errors import Invalid
 from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, Dataset, ModelVersion
 from webapp.pagination import page_of
-from webapp.registry import comparison, files, looks, reruns, service
+from webapp.registry import comparison, files, looks, report, reruns, service
 from webapp.security import actor, allow
 
 bp = Blueprint("registry", __name__, url_prefix="/versions")
@@ -80,6 +80,12 @@ def _fitting_datasets(version: ModelVersion) -> list[Dataset]:
 @allow("viewer")
 def file(version_id: int, name: str) -> Response:
     return files.send(version_id, name)
+
+
+@bp.get("/<int:version_id>/report")
+@allow("viewer")
+def printed(version_id: int) -> str:
+    return report.html(version_id)
 
 
 @bp.post("/<int:version_id>/activate")
