@@ -58,7 +58,7 @@ def checklist(
 def _of_count(question: str, count: int | None, what: str) -> Check:
     if count is None:
         return Check(question, "unknown", "The list of images is not at hand.")
-    return Check(question, "no" if count else "yes", f"{count} images {what}.")
+    return Check(question, "no" if count else "yes", f"{count or 'No'} images {what}.")
 
 
 def _groups(found: Partitions) -> Check:
@@ -118,7 +118,9 @@ def _looks(ledger: Ledger) -> Check:
 def _removed(version: ModelVersion) -> Check:
     question = "Is the model free of groups that were removed later?"
     count = len(version.removed_groups)
-    return Check(question, "no" if count else "yes", f"{count} groups that it learned from were removed since.")
+    if not count:
+        return Check(question, "yes", "None that it learned from was removed since.")
+    return Check(question, "no", f"{count} that it learned from were removed since. Train anew.")
 
 
 def _marks(version: ModelVersion) -> Check:
