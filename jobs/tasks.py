@@ -37,7 +37,7 @@ def _train(work: Work) -> None:
 
     experiment = db.session.get_one(Experiment, work.attempt.row_id)
     dataset, config = experiment.dataset, TrainConfig.model_validate(experiment.config)
-    names = {"name": experiment.name, "dataset_name": dataset.name}
+    names = {"name": experiment.name, "dataset_name": dataset.name, "dataset_number": dataset.number}
     checkpoint_sha256, number = experiment.checkpoint_sha256, experiment.attempts
     db.session.expunge_all()
     db.session.remove()
@@ -111,7 +111,7 @@ def _state_dict_of_version(work: Work, stack: contextlib.ExitStack, version_id: 
 
 
 def _publish(
-    work: Work, fitted: Any, config: TrainConfig, manifest: Manifest, packs: PackReader, names: dict[str, str]
+    work: Work, fitted: Any, config: TrainConfig, manifest: Manifest, packs: PackReader, names: dict[str, Any]
 ) -> None:
     """Exports the network, scores what will be served, and makes the version in one transaction."""
     from ml.release import release

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
+from ml.code_version import CodeVersion
 from ml.config import Frozen, Split, TrainConfig
 from ml.conformal import ConformalRule
 from ml.errors import BadArtifact
@@ -25,6 +26,7 @@ class TrainedOn(Frozen):
     """The data set of a run, by name and by content."""
 
     name: str
+    number: int | None = None  # of the version in its line; None for a data set without versions
     sha256: str  # Manifest.content_sha256
     images: dict[Split, int]
 
@@ -60,6 +62,8 @@ class Card(Frozen):
     best_epoch: int
     device: str
     wall_s: float
+    energy_j: float | None = None  # of the processors, in a run of one attempt; None where it is not known
+    code: CodeVersion | None = None  # None on a card of a release that did not note it
     packages: dict[str, str]  # name -> version
     created_at: AwareDatetime
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256

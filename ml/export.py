@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ml import networks
 from ml.artifact import FILES, Card, Parity, TrainedOn, file_sha256
+from ml.code_version import code_version
 from ml.config import Split, TrainConfig
 from ml.errors import ParityError
 from ml.images import InputSpec, to_input
@@ -39,6 +40,7 @@ def export(
     name: str,
     dataset_name: str,
     dataset_sha256: str | None = None,
+    dataset_number: int | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Card:
     """Card of the version whose files now lie in `folder`, proven equal to the network; scores are still missing.
@@ -58,7 +60,12 @@ def export(
         positive_class=manifest.positive_class,
         input=spec,
         config=config,
-        dataset=TrainedOn(name=dataset_name, sha256=dataset_sha256 or manifest.content_sha256(), images=counts),
+        dataset=TrainedOn(
+            name=dataset_name,
+            number=dataset_number,
+            sha256=dataset_sha256 or manifest.content_sha256(),
+            images=counts,
+        ),
         parity=parity,
         parameters=count_parameters(network),
         seed=config.seed,
@@ -66,6 +73,8 @@ def export(
         best_epoch=fitted.best_epoch,
         device=fitted.device,
         wall_s=fitted.wall_s,
+        energy_j=fitted.energy_j,
+        code=code_version(),
         packages=_packages(),
         created_at=datetime.now(UTC),
         files=_hashes(folder),

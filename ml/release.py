@@ -31,6 +31,7 @@ def release(
     name: str,
     dataset_name: str,
     report: Callable[[int, int], None] = lambda done, total: None,
+    dataset_number: int | None = None,
 ) -> Release:
     """The version in `folder`: its files and its card. What is scored is the exported graph, as it will be served.
 
@@ -38,7 +39,17 @@ def release(
     how many images of a split are scored, and 0 of 0 between the steps of the export; it may raise to stop. Raises
     ParityError.
     """
-    card = export.export(fitted, config, manifest, packs, folder, name, dataset_name, tick=lambda: report(0, 0))
+    card = export.export(
+        fitted,
+        config,
+        manifest,
+        packs,
+        folder,
+        name,
+        dataset_name,
+        dataset_number=dataset_number,
+        tick=lambda: report(0, 0),
+    )
     predictor = Predictor(folder / "model.onnx", card, threads=0)
     validated = evaluation.evaluate_split(predictor, manifest, packs, "validation", None, report)
     point = evaluation.choose_operating_point(validated, config.operating_target, config.operating_value)

@@ -10,6 +10,7 @@ import torch
 
 from ml import checkpoint, device, loader, networks, weights
 from ml.config import Split, TrainConfig
+from ml.energy import EnergyMeter
 from ml.errors import BadConfig
 from ml.images import InputSpec
 from ml.inputs import inputs_of
@@ -32,6 +33,7 @@ class Fitted:
     best_epoch: int
     device: str
     wall_s: float
+    energy_j: float | None = None  # of the processors; None where not counted, on a GPU, and after a resumption
 
 
 def fit(
@@ -52,7 +54,7 @@ def fit(
     raise to stop the run; `save_checkpoint` gets the file and the number of each epoch, before the epoch is reported.
     Resumed from such a file, a run on a CPU ends with the same bits.
     """
-    started_s = time.monotonic()
+    started_s, meter = time.monotonic(), EnergyMeter()
     chosen = device.choose(config.device, default_device)
     torch.manual_seed(config.seed)
     network = networks.build(config, len(manifest.classes))
@@ -68,16 +70,18 @@ def fit(
     network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     inputs = inputs_of(config, network, train, validation, chosen, dtype, report_share)
     run = Run(config, manifest, network, inputs, chosen, dtype)
+    metered = functools.partial(_report_metered, meter, report)
     if saved is not None:
         run.restore(saved)
     earlier_s = sum(result.seconds for result in run.history)
     while not run.is_finished():
-        result = run.epoch(report)
+        result = run.epoch(metered)
         checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
         save_checkpoint(scratch / "checkpoint.pt", result.number)
         report(run.progress(run.steps, result.images_per_s, result))
     wall_s = earlier_s + time.monotonic() - started_s
-    return Fitted(run.best_network(), run.history, run.best["epoch"], device.describe(chosen), wall_s)
+    energy_j = meter.joules() if saved is None and chosen.type == "cpu" else None
+    return Fitted(run.best_network(), run.history, run.best["epoch"], device.describe(chosen), wall_s, energy_j)
 
 
 def _cached(
@@ -101,3 +105,8 @@ def _cached(
 
 def _report_prepared(config: TrainConfig, chosen: torch.device, report: Report, share: float) -> None:
     report(Progress(epoch=0, epochs=config.epochs, step=0, steps=0, images_per_s=0, device=str(chosen), prepared=share))
+
+
+def _report_metered(meter: EnergyMeter, report: Report, progress: Progress) -> None:
+    meter.tick()
+    report(progress)

@@ -48,6 +48,13 @@ def test_a_card_keeps_what_validation_fixed_and_an_older_card_has_none_of_it(tmp
     assert (Card.model_validate(old).temperature, Card.model_validate(old).conformal) == (None, ())
 
 
+def test_a_card_of_before_code_and_energy_were_noted_still_loads() -> None:
+    old = small_version.card().model_dump(mode="json")
+    del old["code"], old["energy_j"], old["dataset"]["number"]
+    card = Card.model_validate(old)
+    assert (card.code, card.energy_j, card.dataset.number) == (None, None, None)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_changed_is_named(tmp_path: Path, name: str) -> None:
     card = small_version.write(tmp_path)

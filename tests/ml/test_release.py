@@ -6,6 +6,7 @@ import pytest
 
 from ml import networks
 from ml.artifact import Card
+from ml.code_version import code_version
 from ml.config import TrainConfig
 from ml.errors import Cancelled
 from ml.release import release
@@ -40,7 +41,11 @@ def test_a_release_tells_of_its_export_and_then_of_each_split(tmp_path: Path) ->
 def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> None:
     data = small_dataset.build(tmp_path / "data", validation=20, test=6)
     config = CONFIG.model_copy(update={"operating_target": "sensitivity", "operating_value": 0.8})
-    card = release(_fitted(), config, data.manifest, data.packs, tmp_path / "version", "First", "Discs").card
+    card = release(
+        _fitted(), config, data.manifest, data.packs, tmp_path / "version", "First", "Discs", dataset_number=2
+    ).card
+    assert card.dataset.number == 2
+    assert card.code == code_version()
     assert card.operating_point is not None
     assert (card.operating_point.target, card.operating_point.chosen_on) == ("sensitivity >= 0.80", "validation")
     assert [(rule.alpha, rule.n, rule.fitted_on) for rule in card.conformal] == [

@@ -10,7 +10,7 @@ from ml.config import Frozen, IngestOptions, TrainConfig
 from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion
 from webapp.predictions.active import Loaded
 from webapp.predictions.service import Answered
-from webapp.registry import looks
+from webapp.registry import looks, report
 from webapp.registry import service as registry
 from webapp.registry.comparison import Compared
 
@@ -157,6 +157,7 @@ def version(row: ModelVersion, active: Activation | None) -> dict[str, Any]:
             name: {"sha256": sha256, "url": url_for("api.version_file", version_id=row.id, name=name)}
             for name, sha256 in row.files.items()
         },
+        "report": url_for("api.version_file", version_id=row.id, name=report.NAME),
         "metrics": tested.metrics if tested else None,
         "created_at": moment(row.created_at),
         "url": url_for("api.read_version", version_id=row.id),

@@ -8,6 +8,8 @@ from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.models import Experiment, ModelVersion, User, db, find, move, now
 
+AGAIN = " (again)"
+
 
 def create(dataset_id: int, name: str, config: TrainConfig, user: User) -> Experiment:
     """A queued experiment. Raises NotFound, Conflict, Invalid."""
@@ -35,6 +37,17 @@ def _check_initial_weights(config: TrainConfig) -> None:
             f"Version {number} is a '{version.network}', the experiment asks for a '{config.network}'.",
             {"config.initial_weights": f"a version of '{config.network}' is needed"},
         )
+
+
+def run_again(experiment: Experiment, user: User) -> Experiment:
+    """A queued experiment of the same configuration on the same version of the data. Raises Conflict, Invalid."""
+    if experiment.status != "succeeded":
+        raise Conflict(
+            f"Experiment {experiment.id} is {experiment.status}; only one that has succeeded can be run again."
+        )
+    config = TrainConfig.model_validate(experiment.config)
+    plain = experiment.name.removesuffix(AGAIN)
+    return create(experiment.dataset_id, plain[: 200 - len(AGAIN)] + AGAIN, config, user)
 
 
 def get(experiment_id: int) -> Experiment:

@@ -176,6 +176,14 @@ def cancel(experiment_id: int) -> BaseResponse:
     return redirect(url_for("experiments.detail", experiment_id=experiment_id))
 
 
+@bp.post("/<int:experiment_id>/again")
+@allow("researcher")
+def run_again(experiment_id: int) -> BaseResponse:
+    experiment = service.run_again(service.get(experiment_id), actor().user)
+    flash("Queued. Its version will say whether it scores as the first run did.", "success")
+    return redirect(url_for("experiments.detail", experiment_id=experiment.id))
+
+
 @bp.post("/<int:experiment_id>/resume")
 @allow("researcher")
 def resume(experiment_id: int) -> BaseResponse:

@@ -1,5 +1,7 @@
 """Model versions: which there are, which one serves, and how they score."""
 
+from typing import Any
+
 from sqlalchemy import select
 
 from webapp import audit, queue
@@ -101,6 +103,13 @@ def test_evaluation(version: ModelVersion) -> Evaluation | None:
         Evaluation.status == "succeeded",
     )
     return db.session.scalar(statement.order_by(Evaluation.id).limit(1))
+
+
+def test_metrics(version: ModelVersion) -> dict[str, Any] | None:
+    """The scores on the test split: of the evaluation, or those that the version was made with."""
+    evaluation = test_evaluation(version)
+    metrics: dict[str, Any] | None = evaluation.metrics if evaluation else version.card.get("metrics")
+    return metrics
 
 
 def evaluations(version: ModelVersion) -> list[Evaluation]:

@@ -11,9 +11,9 @@ from ml.intervals import Score
 from ml.prevalence import predictive_values
 from webapp.datasets import service as datasets
 from webapp.errors import Invalid
-from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, Dataset, Evaluation, ModelVersion
+from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, Dataset, ModelVersion
 from webapp.pagination import page_of
-from webapp.registry import comparison, files, looks, service
+from webapp.registry import comparison, files, looks, report, reruns, service
 from webapp.security import actor, allow
 
 bp = Blueprint("registry", __name__, url_prefix="/versions")
@@ -38,7 +38,7 @@ def detail(version_id: int) -> str:
 
 def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) -> str:
     evaluation = service.test_evaluation(version)
-    metrics = _metrics(version, evaluation)
+    metrics = service.test_metrics(version)
     return render_template(
         "registry/detail.html",
         version=version,
@@ -50,15 +50,10 @@ def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) ->
         predictive=_predictive(metrics),
         looks=looks.ledger_of(evaluation.dataset) if evaluation else None,
         evaluations=service.evaluations(version),
+        rerun=reruns.of(version),
         fitting=_fitting_datasets(version),
         splits=EVALUATED_SPLITS,
     )
-
-
-def _metrics(version: ModelVersion, evaluation: Evaluation | None) -> dict[str, Any] | None:
-    """The scores on the test split: of the evaluation, or those that the version was made with."""
-    metrics: dict[str, Any] | None = evaluation.metrics if evaluation else version.card.get("metrics")
-    return metrics
 
 
 def _predictive(metrics: dict[str, Any] | None) -> dict[str, Any]:
@@ -85,6 +80,12 @@ def _fitting_datasets(version: ModelVersion) -> list[Dataset]:
 @allow("viewer")
 def file(version_id: int, name: str) -> Response:
     return files.send(version_id, name)
+
+
+@bp.get("/<int:version_id>/report")
+@allow("viewer")
+def printed(version_id: int) -> str:
+    return report.html(version_id)
 
 
 @bp.post("/<int:version_id>/activate")

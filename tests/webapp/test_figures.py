@@ -1,0 +1,56 @@
+"""The charts of the report."""
+
+from xml.etree import ElementTree
+
+from webapp.registry import figures
+
+SCORE = {"value": 0.5, "low": 0.25, "high": 0.75}
+NOTHING = {"value": None, "low": None, "high": None}
+METRICS = {
+    "roc": {"fpr": [0.0, 0.5, 1.0], "tpr": [0.0, 1.0, 1.0]},
+    "sensitivity": SCORE,
+    "specificity": SCORE,
+    "calibration": {"bins": [{"n": 4, "mean_probability": 0.25, "frequency": 0.5}, {"n": 0}]},
+    "decision_curve": {
+        "thresholds": [0.1, 0.5],
+        "model": [0.3, 0.1],
+        "treat_all": [0.3, -9.0],
+        "treat_none": [0.0, 0.0],
+    },
+}
+
+
+def test_the_roc_curve_goes_from_corner_to_corner_through_its_points() -> None:
+    lines = [line.get("points") for line in ElementTree.fromstring(figures.roc(METRICS)).iter("polyline")]  # noqa: S314
+    assert lines[1] == "46.0,226.0 183.0,10.0 320.0,10.0"
+    assert len(lines) == 4  # chance, the curve, and two intervals
+
+
+def test_without_an_operating_point_the_curve_stands_alone() -> None:
+    chart = figures.roc({**METRICS, "sensitivity": NOTHING})
+    assert chart is not None
+    assert "circle" not in chart
+    assert figures.roc({**METRICS, "roc": None}) is None
+
+
+def test_empty_bins_are_not_drawn_and_no_bins_make_no_chart() -> None:
+    chart = figures.calibration(METRICS)
+    assert chart is not None
+    assert chart.count("<circle") == 1
+    assert figures.calibration({"calibration": {"bins": []}}) is None
+
+
+def test_what_lies_far_below_nothing_leaves_the_decision_curve() -> None:
+    chart = figures.decision(METRICS)
+    assert chart is not None
+    ys = [
+        float(place.split(",")[1])
+        for line in ElementTree.fromstring(chart).iter("polyline")  # noqa: S314
+        for place in line.get("points", "").split()
+    ]
+    assert max(ys) <= 226
+
+
+def test_an_interval_is_drawn_within_its_rail_or_not_at_all() -> None:
+    assert 'x1="31.0"' in figures.interval(SCORE)
+    assert figures.interval(NOTHING) == figures.interval(None) == ""

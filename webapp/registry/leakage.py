@@ -1,0 +1,143 @@
+"""The leakage checklist: questions whose good answer is yes, answered from the rows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from webapp.datasets import contents
+from webapp.datasets.versions import origin_of
+from webapp.errors import Conflict
+from webapp.models import Evaluation, ModelVersion
+from webapp.registry import answers
+from webapp.registry.looks import Ledger
+from webapp.registry.partitions import Partitions
+from webapp.storage import DamagedObject, MissingObject
+
+Answer = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question, its answer and where that comes from."""
+
+    question: str
+    answer: Answer
+    because: str
+
+
+def checklist(
+    version: ModelVersion, found: Partitions, ledger: Ledger, external: list[Evaluation], point: dict[str, str] | None
+) -> list[Check]:
+    """All checks; what the rows cannot tell is unknown and stays a person's task."""
+    return [
+        _of_count(
+            "Are all test images absent from training, pixel for pixel?", found.shared_pixels, "shared with train"
+        ),
+        _groups(found),
+        _of_count("Do copies and near copies lie in one split only?", found.copy_leaks, "with a copy in another split"),
+        _same_data(version),
+        Check("Was the epoch chosen without test images?", "yes", "The best epoch is that of the validation split."),
+        _point(point),
+        Check(
+            "Is the preparation of images free of statistics of the test images?",
+            "yes",
+            "Size and scaling are constants of the network; nothing is fitted to images.",
+        ),
+        _weights(version),
+        _looks(ledger),
+        _removed(version),
+        _marks(version),
+        _external(external),
+        Check(
+            "Do all classes come from the same devices, sites and protocols?",
+            "unknown",
+            "The rows do not tell. A model may learn the device instead of the disease.",
+        ),
+    ]
+
+
+def _of_count(question: str, count: int | None, what: str) -> Check:
+    if count is None:
+        return Check(question, "unknown", "The list of images is not at hand.")
+    return Check(question, "no" if count else "yes", f"{count or 'No'} images {what}.")
+
+
+def _groups(found: Partitions) -> Check:
+    question = "Do the images of a group (patient) lie in one split only?"
+    if found.group_leaks:
+        return Check(question, "no", f"{found.group_leaks} images have their group in another split.")
+    if found.group_leaks is None or not found.grouped:
+        return Check(question, "unknown", "No groups are known: name the patient in the path, or in a label table.")
+    alone = found.images - found.quarantined - found.grouped
+    if alone:
+        return Check(question, "unknown", f"No known group is divided, but {alone} images have none.")
+    return Check(question, "yes", f"All {found.grouped} images have a group and none is divided.")
+
+
+def _same_data(version: ModelVersion) -> Check:
+    question = "Were the splits fixed before training, and unchanged since?"
+    noted = (version.card.get("dataset") or {}).get("sha256")
+    if noted is None:
+        return Check(question, "unknown", "The card does not name the data by its hash.")
+    if noted == version.experiment.dataset.sha256:
+        return Check(question, "yes", "The hash of paths, labels, splits, groups and pixels is the one on the card.")
+    return Check(question, "no", "The hash on the card is not that of the data set.")
+
+
+def _point(point: dict[str, str] | None) -> Check:
+    question = "Was the operating point chosen without test images?"
+    if point is None:
+        return Check(question, "yes", "None was chosen: the most probable class, or a threshold of 0.5.")
+    answer: Answer = "yes" if point.get("chosen_on") == "validation" else "no"
+    return Check(question, answer, f"It was chosen on the {point.get('chosen_on')} split.")
+
+
+def _weights(version: ModelVersion) -> Check:
+    question = "Are the test images absent from what the initial weights learned from?"
+    begun_with = str(version.experiment.config.get("initial_weights", "none"))
+    if begun_with == "none":
+        return Check(question, "yes", "Training began with random weights.")
+    if origin_of(version.experiment) is None:
+        return Check(question, "unknown", f"The weights “{begun_with}” were trained elsewhere.")
+    try:
+        tested = contents.manifest_of(version.experiment.dataset).of_split("test")
+        learned = int(answers.is_learned(version, tested).sum())
+    except (Conflict, MissingObject, DamagedObject):
+        return Check(question, "unknown", "The lists of images are not at hand.")
+    return _of_count(question, learned, f"were training images of this version or of {begun_with}")
+
+
+def _looks(ledger: Ledger) -> Check:
+    question = "Were the test images looked at once only?"
+    if not ledger.looks:
+        return Check(question, "yes", "Nobody has looked at them yet.")
+    times = f"{ledger.looks} time{'s' if ledger.looks != 1 else ''} by {ledger.versions} version"
+    because = f"They were looked at {times}{'s' if ledger.versions != 1 else ''}, see the ledger."
+    return Check(question, "yes" if ledger.looks == 1 else "no", because)
+
+
+def _removed(version: ModelVersion) -> Check:
+    question = "Is the model free of groups that were removed later?"
+    count = len(version.removed_groups)
+    if not count:
+        return Check(question, "yes", "None that it learned from was removed since.")
+    return Check(question, "no", f"{count} that it learned from were removed since. Train anew.")
+
+
+def _marks(version: ModelVersion) -> Check:
+    question = "Are the images free of marks that could give the class away?"
+    marked = sum(
+        issue["count"]
+        for issue in version.experiment.dataset.report.get("issues", [])
+        if issue["kind"] in ("burnt_in_marks", "border")
+    )
+    if marked:
+        return Check(question, "unknown", f"{marked} images have marks or frames near the edge: look at them by class.")
+    return Check(question, "unknown", "The check of the edges found none; a person must look at the images.")
+
+
+def _external(external: list[Evaluation]) -> Check:
+    question = "Was it tested on data of another origin?"
+    if not external:
+        return Check(question, "no", "No finished evaluation on another line of data sets.")
+    names = ", ".join(sorted({row.dataset.name for row in external}))
+    return Check(question, "unknown", f"Scored on {names}; whether these are of another origin, a person must say.")
