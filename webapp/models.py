@@ -22,6 +22,7 @@ SCOPES = ("predict", "write", "admin")
 DATASET_STATUSES = ("pending", "review", "ready", "rejected")
 JOB_STATUSES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
 FINAL_STATUSES = ("succeeded", "failed", "cancelled")
+STUDY_KINDS = ("folds", "seeds")
 EVALUATED_SPLITS = (*SPLITS, "all")
 
 
@@ -156,11 +157,35 @@ class Dataset(Attempted, Base):
     created_by: Mapped[User | None] = relationship()
 
 
+class Study(Base):
+    """One configuration trained k times: on k folds of a data set, or from k seeds. Its members are experiments."""
+
+    __tablename__ = "study"
+    __table_args__ = (one_of("kind", STUDY_KINDS), CheckConstraint("k BETWEEN 2 AND 20", name="k"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    k: Mapped[int]
+    config: Mapped[dict[str, Any]]
+    pooled: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # metrics of all folds together
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    created_by: Mapped[User | None] = relationship()
+    dataset: Mapped[Dataset] = relationship()
+    members: Mapped[list["Experiment"]] = relationship(order_by="Experiment.member", back_populates="study")
+
+
 class Experiment(Attempted, Base):
     """One training run: a configuration on a data set, its attempts and what became of it."""
 
     __tablename__ = "experiment"
-    __table_args__ = (one_of("status", JOB_STATUSES),)
+    __table_args__ = (
+        one_of("status", JOB_STATUSES),
+        CheckConstraint("(study_id IS NULL) = (member IS NULL)", name="member"),
+        UniqueConstraint("study_id", "member"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -173,10 +198,13 @@ class Experiment(Attempted, Base):
     eta_s: Mapped[float | None]
     checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
     checkpoint_epoch: Mapped[int] = mapped_column(default=0)
+    study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"))
+    member: Mapped[int | None]  # from 1 to k
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     created_by: Mapped[User | None] = relationship()
     dataset: Mapped[Dataset] = relationship()
+    study: Mapped[Study | None] = relationship(back_populates="members")
     epochs: Mapped[list["Epoch"]] = relationship(order_by="Epoch.number", back_populates="experiment")
     version: Mapped["ModelVersion | None"] = relationship(back_populates="experiment")
 
