@@ -58,7 +58,7 @@ def test_a_finished_member_shows_its_scores_and_its_version_says_where_it_belong
             make_answered(factories.make_version(row), [0.4, 0.6 - row.member / 10])
     auth.login("viewer")
     html = client.get(f"/studies/{study_id}/live").text
-    for text in ("2 of 3 finished", "Nadeau and Bengio 2003", "Bengio and Grandvalet 2004", "version 2", "corrected"):
+    for text in ("2 of 3 finished", "Nadeau and Bengio 2003", "Bengio and Grandvalet 2004", "/versions/2", "corrected"):
         assert text in html
     assert "Fold 2 of 3" in client.get("/versions/2").text
 

@@ -13,7 +13,7 @@ from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.models import Study, db
 from webapp.registry import answers
-from webapp.studies import members, results, service
+from webapp.studies import members, pooling, results, service
 
 
 def make_study(kind: str = "folds", k: int = 3, **config: object) -> Study:
@@ -132,6 +132,28 @@ def test_folds_have_a_wider_corrected_interval(context: Flask) -> None:
     assert one.corrected.high is not None
     assert one.interval.high is not None
     assert one.corrected.high >= one.interval.high
+
+
+def test_pooled_scores_wait_for_the_last_fold_and_are_made_up_for_where_its_worker_was_lost(context: Flask) -> None:
+    study = make_study()
+    finish(study, 0.6, 0.3)
+    pooling.pool_missed()
+    assert study.pooled is None
+    study.members[2].status = "succeeded"
+    db.session.commit()
+    pooling.pool_missed()
+    assert study.pooled is None  # its answers are not there
+    make_answered(make_version(study.members[2]), [0.4, 0.6])
+    pooling.pool_missed()
+    assert study.pooled is not None
+    assert study.pooled["n"] == 16
+    assert sum(map(sum, study.pooled["confusion"]["matrix"])) == 16
+
+
+def test_seeds_are_not_pooled(context: Flask) -> None:
+    study = make_study("seeds", 2)
+    finish(study, 0.6, 0.3)
+    assert not pooling.pool(study.id)
 
 
 def test_a_member_has_learned_the_training_images_of_its_fold(context: Flask) -> None:
