@@ -19,6 +19,7 @@ from jobs.recovery import KINDS, release_lost
 from webapp import create_app, objects, queue
 from webapp.models import db, now
 from webapp.resumable import service as resumable
+from webapp.studies import pooling
 
 log = logging.getLogger(__name__)
 ROUND_INTERVAL_S = 5.0
@@ -49,7 +50,8 @@ def ring_waiting() -> None:
 
 
 def sweep() -> None:
-    """Removes uploads that nobody went on with, objects that no row names, and what interrupted writers left."""
+    """Removes old uploads, objects that no row names, and drafts; makes pooled scores that a lost worker did not."""
+    pooling.pool_missed()
     resumable.remove_expired()
     store, used = current_app.extensions["store"], objects.in_use()
     for address, age_s in store.addresses():

@@ -11,11 +11,13 @@ from jobs import ingestion
 from jobs.work import Work, run
 from ml.artifact import Card
 from ml.config import Split, TrainConfig
+from ml.folding import Member, as_seen
 from ml.manifest import Manifest
 from ml.pack import PackReader
 from ml.progress import EpochResult, Progress
 from webapp.datasets import versions
 from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, db, take_turns
+from webapp.studies import members, pooling
 
 ERRORS_SHOWN = 24
 
@@ -39,11 +41,13 @@ def _train(work: Work) -> None:
     dataset, config = experiment.dataset, TrainConfig.model_validate(experiment.config)
     names = {"name": experiment.name, "dataset_name": dataset.name, "dataset_number": dataset.number}
     checkpoint_sha256, number = experiment.checkpoint_sha256, experiment.attempts
+    member = members.of(experiment)
     db.session.expunge_all()
     db.session.remove()
 
     with contextlib.ExitStack() as stack:
-        manifest, packs = stack.enter_context(work.images_of(dataset))
+        stored, packs = stack.enter_context(work.images_of(dataset))
+        manifest = as_seen(stored, member)
         chosen = device.choose(config.device, work.settings.device)
         work.attempt.report(phase="preparing images", device=device.describe(chosen))
         fitted = training.fit(
@@ -58,7 +62,9 @@ def _train(work: Work) -> None:
             weights_dir=work.settings.weights_dir,
             default_device=work.settings.device,
         )
-        _publish(work, fitted, config, manifest, packs, names)
+        _publish(work, fitted, config, manifest, packs, names, member)
+    if member:
+        pooling.pool(member.study)
 
 
 def _report_training(work: Work, attempt_number: int, progress: Progress) -> None:
@@ -111,7 +117,13 @@ def _state_dict_of_version(work: Work, stack: contextlib.ExitStack, version_id: 
 
 
 def _publish(
-    work: Work, fitted: Any, config: TrainConfig, manifest: Manifest, packs: PackReader, names: dict[str, Any]
+    work: Work,
+    fitted: Any,
+    config: TrainConfig,
+    manifest: Manifest,
+    packs: PackReader,
+    names: dict[str, Any],
+    member: Member | None,
 ) -> None:
     """Exports the network, scores what will be served, and makes the version in one transaction."""
     from ml.release import release
@@ -123,8 +135,10 @@ def _publish(
     folder = work.scratch / "version"
     made = release(fitted, config, manifest, packs, folder, report=report, **names)
     work.attempt.report(phase="storing")
+    card = made.card.model_copy(update={"study": member})
+    card.write(folder)
     files = {path.name: work.keep(path) for path in sorted(folder.iterdir())}
-    _make_version(work, made.card, files, _scores(work, made.card, made.tested))
+    _make_version(work, card, files, _scores(work, card, made.tested))
 
 
 def _make_version(work: Work, card: Card, files: dict[str, str], scores: dict[str, Any]) -> None:
@@ -177,6 +191,8 @@ def _evaluate(work: Work) -> None:
 
     row = db.session.get_one(Evaluation, work.attempt.row_id)
     version, dataset, split = row.version, row.dataset, cast(Split, row.split)
+    is_own = dataset.id == version.experiment.dataset_id
+    member = members.of(version.experiment) if is_own else None  # a fold's test images, not those that it learned
     db.session.expunge_all()
     db.session.remove()
     card = Card.model_validate(version.card)
@@ -184,7 +200,8 @@ def _evaluate(work: Work) -> None:
     def report(done: int, total: int) -> None:
         work.attempt.report(progress=done / max(total, 1), phase="scoring images")
 
-    with work.store.fetch(version.model_sha256) as path, work.images_of(dataset) as (manifest, packs):
+    with work.store.fetch(version.model_sha256) as path, work.images_of(dataset) as (stored, packs):
+        manifest = as_seen(stored, member)
         predictor = Predictor(path, card, threads=0)
         evaluated = evaluation.evaluate_split(predictor, manifest, packs, split, card.operating_point, report)
     work.attempt.end("succeeded", progress=1.0, phase="", **_scores(work, card, evaluated))

@@ -14,6 +14,7 @@ from ml.code_version import CodeVersion
 from ml.config import Frozen, Split, TrainConfig
 from ml.conformal import ConformalRule
 from ml.errors import BadArtifact
+from ml.folding import Member
 from ml.images import InputSpec
 from ml.metrics import Metrics, OperatingPoint
 from ml.temperature import Temperature
@@ -67,6 +68,7 @@ class Card(Frozen):
     packages: dict[str, str]  # name -> version
     created_at: AwareDatetime
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256
+    study: Member | None = None  # of folds: the splits, and so the hash of the data set, are those of its fold
 
     def write(self, folder: Path) -> None:
         """Writes card.json into the folder, over an earlier one."""

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from ml import metrics, scored
+from ml.folding import as_seen
 from tests import factories
 from webapp.datasets import contents
 from webapp.models import Dataset, Evaluation, ModelVersion, db
+from webapp.studies import members
 
 
 def make_answered(
@@ -25,7 +27,9 @@ def make_answered(
     The other classes share the rest. The scores are those of the answers.
     """
     dataset = dataset or version.experiment.dataset
-    rows = contents.manifest_of(dataset).rows
+    is_own = dataset.id == version.experiment.dataset_id
+    member = members.of(version.experiment) if is_own else None
+    rows = as_seen(contents.manifest_of(dataset), member).rows
     numbers = [number for number, row in enumerate(rows) if split in ("all", row.split) and not row.quarantined]
     last_N = np.array([last_class[place % len(last_class)] for place in range(len(numbers))])
     others = len(version.classes) - 1

@@ -53,6 +53,7 @@ def _register(app: Flask) -> None:
     from webapp.registry import analysis
     from webapp.registry import views as registry
     from webapp.resumable import views as resumable
+    from webapp.studies import views as studies
 
     for part in (
         assets,
@@ -70,6 +71,7 @@ def _register(app: Flask) -> None:
         predictions,
         registry,
         resumable,
+        studies,
     ):
         app.register_blueprint(part.bp)
     pages.init_app(app)

@@ -2,89 +2,33 @@
 
 import datetime
 import secrets
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from flask_login import UserMixin
-from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    CheckConstraint,
-    DateTime,
-    ForeignKey,
-    Index,
-    MetaData,
-    String,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-    event,
-    func,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.engine import Dialect, Engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, relationship
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ml.config import SPLITS
+from webapp.database import MAX_ID as MAX_ID
+from webapp.database import Base, now, one_of
+from webapp.database import UtcDateTime as UtcDateTime
+from webapp.database import db as db
+from webapp.database import find as find
+from webapp.database import move as move
+from webapp.database import take_turns as take_turns
 
 ROLES = ("viewer", "researcher", "admin")
 SCOPES = ("predict", "write", "admin")
 DATASET_STATUSES = ("pending", "review", "ready", "rejected")
 JOB_STATUSES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
 FINAL_STATUSES = ("succeeded", "failed", "cancelled")
+STUDY_KINDS = ("folds", "seeds")
 EVALUATED_SPLITS = (*SPLITS, "all")
-MAX_ID = 2**31 - 1  # of an integer column in PostgreSQL
-TURNS = 0x706C6174  # the advisory lock that this platform uses in PostgreSQL
-
-
-class UtcDateTime(TypeDecorator[datetime.datetime]):
-    """A moment in UTC, with its time zone also on SQLite, which stores none."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime.datetime | None, dialect: Dialect) -> datetime.datetime | None:
-        return value and value.astimezone(datetime.UTC)
-
-    def process_result_value(self, value: datetime.datetime | None, dialect: Dialect) -> datetime.datetime | None:
-        return value and (
-            value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value.astimezone(datetime.UTC)
-        )
-
-
-def now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
-NAMES_OF_CONSTRAINTS = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Base(DeclarativeBase):
-    registry = registry(
-        metadata=MetaData(naming_convention=NAMES_OF_CONSTRAINTS),
-        type_annotation_map={datetime.datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON},
-    )
-
-
-Row = TypeVar("Row", bound=Base)
-db = SQLAlchemy(model_class=Base, disable_autonaming=True)
-
-
-def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 class User(UserMixin, Base):
     __tablename__ = "user_account"
-    __table_args__ = (_one_of("role", ROLES), CheckConstraint("email = lower(email)", name="email_lower"))
+    __table_args__ = (one_of("role", ROLES), CheckConstraint("email = lower(email)", name="email_lower"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)
@@ -106,7 +50,7 @@ class User(UserMixin, Base):
 
 class ApiToken(Base):
     __tablename__ = "api_token"
-    __table_args__ = (_one_of("scope", SCOPES),)
+    __table_args__ = (one_of("scope", SCOPES),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"), index=True)
@@ -175,7 +119,7 @@ class Dataset(Attempted, Base):
 
     __tablename__ = "dataset"
     __table_args__ = (
-        _one_of("status", DATASET_STATUSES),
+        one_of("status", DATASET_STATUSES),
         CheckConstraint("status <> 'ready' OR (sha256 IS NOT NULL AND manifest_sha256 IS NOT NULL)", name="ready"),
         CheckConstraint(
             "(CASE WHEN archive_part_sha256s IS NULL THEN 0 ELSE 1 END)"
@@ -213,11 +157,35 @@ class Dataset(Attempted, Base):
     created_by: Mapped[User | None] = relationship()
 
 
+class Study(Base):
+    """One configuration trained k times: on k folds of a data set, or from k seeds. Its members are experiments."""
+
+    __tablename__ = "study"
+    __table_args__ = (one_of("kind", STUDY_KINDS), CheckConstraint("k BETWEEN 2 AND 20", name="k"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    k: Mapped[int]
+    config: Mapped[dict[str, Any]]
+    pooled: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # metrics of all folds together
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    created_by: Mapped[User | None] = relationship()
+    dataset: Mapped[Dataset] = relationship()
+    members: Mapped[list["Experiment"]] = relationship(order_by="Experiment.member", back_populates="study")
+
+
 class Experiment(Attempted, Base):
     """One training run: a configuration on a data set, its attempts and what became of it."""
 
     __tablename__ = "experiment"
-    __table_args__ = (_one_of("status", JOB_STATUSES),)
+    __table_args__ = (
+        one_of("status", JOB_STATUSES),
+        CheckConstraint("(study_id IS NULL) = (member IS NULL)", name="member"),
+        UniqueConstraint("study_id", "member"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -230,10 +198,13 @@ class Experiment(Attempted, Base):
     eta_s: Mapped[float | None]
     checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
     checkpoint_epoch: Mapped[int] = mapped_column(default=0)
+    study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"))
+    member: Mapped[int | None]  # from 1 to k
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     created_by: Mapped[User | None] = relationship()
     dataset: Mapped[Dataset] = relationship()
+    study: Mapped[Study | None] = relationship(back_populates="members")
     epochs: Mapped[list["Epoch"]] = relationship(order_by="Epoch.number", back_populates="experiment")
     version: Mapped["ModelVersion | None"] = relationship(back_populates="experiment")
 
@@ -302,8 +273,8 @@ class Evaluation(Attempted, Base):
 
     __tablename__ = "evaluation"
     __table_args__ = (
-        _one_of("status", JOB_STATUSES),
-        _one_of("split", EVALUATED_SPLITS),
+        one_of("status", JOB_STATUSES),
+        one_of("split", EVALUATED_SPLITS),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -353,43 +324,3 @@ class AuditEvent(Base):
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
     request_id: Mapped[str | None] = mapped_column(String(64))
     user: Mapped[User | None] = relationship()
-
-
-def find(row: type[Row], row_id: int) -> Row | None:
-    """The row of that id; none has an id that the column cannot hold."""
-    return db.session.get(row, row_id) if row_id <= MAX_ID else None
-
-
-def move(row: type[Base], row_id: int, to: str, allowed: tuple[str, ...], *conditions: Any, **values: Any) -> bool:
-    """Whether this call moved the row to status `to`: compare-and-set, so of two callers one wins.
-
-    Does not commit. Other columns may be set in the same statement.
-    """
-    table: Any = row
-    statement = update(row).where(table.id == row_id, table.status.in_(allowed), *conditions)
-    result: Any = db.session.execute(
-        statement.values(status=to, **values).execution_options(synchronize_session="fetch")
-    )
-    return bool(result.rowcount == 1)
-
-
-def take_turns() -> None:
-    """Lets one transaction at a time go on from here; the others wait until it ends.
-
-    For a rule about many rows that no constraint can hold. Rows that were read before may be stale: read them again.
-    """
-    if db.engine.dialect.name == "postgresql":
-        db.session.execute(select(func.pg_advisory_xact_lock(TURNS)))
-    else:
-        db.session.execute(text("UPDATE user_account SET id = id WHERE false"))  # takes SQLite's one lock for writers
-
-
-@event.listens_for(Engine, "connect")
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """WAL lets readers and one writer work side by side; writers wait for each other instead of failing."""
-    if not type(connection).__module__.startswith("sqlite3"):
-        return
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()

@@ -7,12 +7,14 @@ from flask import url_for
 from pydantic import Field
 
 from ml.config import Frozen, IngestOptions, TrainConfig
-from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion
+from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion, Study
 from webapp.predictions.active import Loaded
 from webapp.predictions.service import Answered
 from webapp.registry import looks, report
 from webapp.registry import service as registry
 from webapp.registry.comparison import Compared
+from webapp.studies import results
+from webapp.studies import service as studies
 
 DISAGREEMENTS_SENT = 200
 
@@ -32,6 +34,14 @@ class Confirmation(Frozen):
 class NewExperiment(Frozen):
     dataset_id: int = Field(ge=1, le=MAX_ID)
     name: str
+    config: TrainConfig = Field(default_factory=TrainConfig)
+
+
+class NewStudy(Frozen):
+    dataset_id: int = Field(ge=1, le=MAX_ID)
+    name: str
+    kind: str
+    k: int
     config: TrainConfig = Field(default_factory=TrainConfig)
 
 
@@ -130,6 +140,8 @@ def experiment(row: Experiment) -> dict[str, Any]:
         "epochs": [epoch(item) for item in row.epochs],
         "metrics": tested.metrics if tested else None,
         "version": row.version.id if row.version else None,
+        "study": row.study_id,
+        "member": row.member,
         "failed_because": row.failed_because,
         "attempts": row.attempts,
         "checkpoint_epoch": row.checkpoint_epoch,
@@ -137,6 +149,34 @@ def experiment(row: Experiment) -> dict[str, Any]:
         "started_at": moment(row.started_at),
         "finished_at": moment(row.finished_at),
         "url": url_for("api.read_experiment", experiment_id=row.id),
+    }
+
+
+def study(row: Study) -> dict[str, Any]:
+    found = results.of(row)
+    return {
+        "id": row.id,
+        "name": row.name,
+        "dataset_id": row.dataset_id,
+        "kind": row.kind,
+        "k": row.k,
+        "status": studies.status(row),
+        "config": row.config,
+        "members": [
+            {
+                "number": one.experiment.member,
+                "experiment": one.experiment.id,
+                "status": one.experiment.status,
+                "progress": one.experiment.progress,
+                "version": one.experiment.version.id if one.experiment.version else None,
+            }
+            for one in found.members
+        ],
+        "finished": found.finished,
+        "scores": {name: one.model_dump(mode="json") for name, one in found.spreads.items()},
+        "pooled": row.pooled,
+        "created_at": moment(row.created_at),
+        "url": url_for("api.read_study", study_id=row.id),
     }
 
 

@@ -13,12 +13,13 @@ from webapp.datasets import contents, versions
 from webapp.datasets import service as datasets
 from webapp.errors import Invalid
 from webapp.experiments import service as experiments
-from webapp.models import Activation, Dataset, Evaluation, Experiment, ModelVersion
+from webapp.models import Activation, Dataset, Evaluation, Experiment, ModelVersion, Study
 from webapp.pagination import page_of
 from webapp.predictions import service as predictions
 from webapp.registry import comparison, files
 from webapp.registry import service as registry
 from webapp.security import actor, allow
+from webapp.studies import service as studies
 
 bp = Blueprint("api", __name__)
 V1 = "/api/v1"
@@ -154,6 +155,35 @@ def resume_experiment(experiment_id: int) -> Accepted:
     row = experiments.get(experiment_id)
     experiments.resume(row, actor().user)
     return schemas.experiment(row), 202
+
+
+@bp.post(f"{V1}/studies")
+@allow("researcher")
+def create_study() -> Accepted:
+    wanted = bodies.body(schemas.NewStudy)
+    row = studies.create(wanted.dataset_id, wanted.name, wanted.kind, wanted.k, wanted.config, actor().user)
+    return schemas.study(row), 202
+
+
+@bp.get(f"{V1}/studies")
+@allow("viewer")
+def list_studies() -> Json:
+    page = page_of(select(Study), Study, *bodies.page_arguments())
+    return {"items": [schemas.study(row) for row in page.items], "next": page.next}
+
+
+@bp.get(f"{V1}/studies/<int:study_id>")
+@allow("viewer")
+def read_study(study_id: int) -> Json:
+    return schemas.study(studies.get(study_id))
+
+
+@bp.post(f"{V1}/studies/<int:study_id>/cancel")
+@allow("researcher")
+def cancel_study(study_id: int) -> Accepted:
+    row = studies.get(study_id)
+    studies.cancel(row, actor().user)
+    return schemas.study(row), 202
 
 
 @bp.get(f"{V1}/versions")

@@ -14,7 +14,7 @@ AGAIN = " (again)"
 def create(dataset_id: int, name: str, config: TrainConfig, user: User) -> Experiment:
     """A queued experiment. Raises NotFound, Conflict, Invalid."""
     dataset = datasets.get_ready(dataset_id)
-    _check_initial_weights(config)
+    check_initial_weights(config)
     experiment = Experiment(
         name=datasets.clean_name(name), dataset=dataset, config=config.model_dump(mode="json"), created_by=user
     )
@@ -25,7 +25,7 @@ def create(dataset_id: int, name: str, config: TrainConfig, user: User) -> Exper
     return experiment
 
 
-def _check_initial_weights(config: TrainConfig) -> None:
+def check_initial_weights(config: TrainConfig) -> None:
     kind, _, number = config.initial_weights.partition(":")
     if kind != "version":
         return

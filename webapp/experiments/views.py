@@ -17,6 +17,7 @@ from webapp.experiments import augmentations, service
 from webapp.models import FINAL_STATUSES, Experiment, ModelVersion, db
 from webapp.pagination import page_of
 from webapp.security import actor, allow
+from webapp.studies import service as studies
 
 bp = Blueprint("experiments", __name__, url_prefix="/experiments")
 Page = str | BaseResponse | tuple[str, int]
@@ -53,7 +54,12 @@ def new() -> str:
 
 
 def _form_page(
-    values: dict[str, Any], errors: dict[str, str], name: str, dataset_id: int | None, problem: str | None = None
+    values: dict[str, Any],
+    errors: dict[str, str],
+    name: str,
+    dataset_id: int | None,
+    problem: str | None = None,
+    repeat: tuple[str, str] = ("once", "5"),
 ) -> str:
     own, *nested = forms.groups_of(TrainConfig, "config", values, errors)
     basic = [field for field in own.fields if field.name.removeprefix("config.") in BASIC]
@@ -67,6 +73,7 @@ def _form_page(
         name=name,
         errors=errors,
         problem=problem,
+        repeat=repeat,
         presets=_presets(dataset_id),
         weights=_initial_weights(),
     )
@@ -101,14 +108,25 @@ def presets_of() -> str:
 def create() -> Page:
     values, name = forms.typed(TrainConfig, "config", request.form), request.form.get("name", "")
     dataset_id = request.form.get("dataset_id", type=int)
+    repeat, k = request.form.get("repeat", "once"), request.form.get("k", "")
     try:
         if dataset_id is None:
             raise Invalid("Choose the data set to train on.", {"dataset_id": "choose one"})
-        experiment = service.create(dataset_id, name, forms.parse(TrainConfig, "config", values), actor().user)
+        config = forms.parse(TrainConfig, "config", values)
+        if repeat != "once":
+            study = studies.create(dataset_id, name, repeat, _k(k), config, actor().user)
+            return redirect(url_for("studies.detail", study_id=study.id))
+        experiment = service.create(dataset_id, name, config, actor().user)
     except AppError as error:
         fields = error.fields if isinstance(error, Invalid) else {}
-        return _form_page(values, fields, name, dataset_id, str(error)), error.status
+        return _form_page(values, fields, name, dataset_id, str(error), (repeat, k)), error.status
     return redirect(url_for("experiments.detail", experiment_id=experiment.id))
+
+
+def _k(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise Invalid(f"k is '{text[:20]}'; it must be a whole number.", {"k": "a whole number"})
+    return int(text)
 
 
 @bp.get("/augmentations")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ml import decisions, scored
 from ml.decisions import OperatingPoint
 from ml.errors import BadArtifact
+from ml.folding import as_seen
 from ml.manifest import ImageRow
 from webapp.datasets import contents
 from webapp.datasets.service import store
@@ -18,6 +19,7 @@ from webapp.datasets.versions import origin_of
 from webapp.errors import Conflict
 from webapp.models import Evaluation, ModelVersion, find
 from webapp.storage import MissingObject, Store
+from webapp.studies import members
 
 _LEAST_PROBABILITY = 5e-7  # kept answers have six digits: a zero may stand for as much
 
@@ -75,8 +77,9 @@ def is_learned(version: ModelVersion, rows: Sequence[ImageRow]) -> NDArray[np.bo
     learned: set[str] = set()
     ancestor: ModelVersion | None = version
     while ancestor:
-        trained = contents.manifest_of(ancestor.experiment.dataset).of_split("train")
-        learned.update(row.sha256 for row in trained)
+        manifest = contents.manifest_of(ancestor.experiment.dataset)
+        seen = as_seen(manifest, members.of(ancestor.experiment))
+        learned.update(row.sha256 for row in seen.of_split("train"))
         ancestor = find(ModelVersion, origin_of(ancestor.experiment) or 0)
     return np.array([row.sha256 in learned for row in rows], bool)
 
