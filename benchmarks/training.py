@@ -4,7 +4,8 @@ The plain loop: `ImageFolder`, `DataLoader` with 2 workers, torchvision's transf
 each epoch, end with the weights of the best one, and are timed from the first byte read to the last weight: the cache
 of decoded images belongs to the time of the platform. Each side has a process of its own. Backbones begin with
 torchvision's ImageNet weights where the folder `APP_WEIGHTS_DIR` holds the files, else with weights that are first
-learned here on photographs. With `APP_TEST_DATA` the images are those of its `breastmnist_224_rebuilt.npz`, without it drawn ones.
+learned here on photographs. With `APP_TEST_DATA` the images are those of its `breastmnist_224_rebuilt.npz`, without
+it drawn ones.
 """
 
 import copy
