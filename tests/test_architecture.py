@@ -41,7 +41,7 @@ def test_the_import_contracts_are_kept() -> None:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    """The demonstration hands its environment on to the programs that it starts; one library is told to be quiet, one to wait."""
+    """The demonstration hands its own on to the programs that it starts; two libraries are told how to behave."""
     found = {
         path
         for path, text in sources("ml", "webapp", "jobs", "migrations")
