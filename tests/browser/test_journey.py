@@ -82,7 +82,7 @@ def _train(page: Page) -> None:
     page.goto("/datasets/")
     picture(page, "datasets")
     page.goto("/experiments/new?dataset=1")
-    page.get_by_role("button", name=re.compile("Quick look")).click()
+    page.get_by_role("button", name=re.compile("Small network, quick look")).click()
     page.get_by_label("Name").fill("First look")
     page.locator('[name="config.epochs"]').fill("30")
     page.locator('[name="config.image_size_px"]').fill("48")

@@ -144,6 +144,7 @@ def test_cancel_does_not_wait_for_the_end_of_a_long_step(
     wait_for(other, lambda row: row.status == "succeeded")
 
 
+@pytest.mark.timeout(600)
 def test_ten_kills_at_random_moments_leave_the_bits_of_a_run_that_nobody_touched(
     processes: Processes, researcher: User, dataset: Dataset
 ) -> None:
