@@ -20,7 +20,7 @@ class _Bomb:
 
 def _checkpoint() -> Checkpoint:
     parts = {name: {"a": 1} for name in ("run", "position", "optimizer", "scheduler", "scaler", "rng", "best")}
-    return Checkpoint(model={"weight": torch.arange(3.0)}, history=[{"number": 1, "auc": None}], **parts)
+    return Checkpoint(model={"weight": torch.arange(3.0)}, average={}, history=[{"number": 1, "auc": None}], **parts)
 
 
 def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path) -> None:
