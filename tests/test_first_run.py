@@ -38,4 +38,4 @@ def test_the_small_network_learns_breastmnist_and_answers_over_rest(tmp_path: Pa
     auc, low = map(float, re.findall(r"auc\s+([\d.]+)\s+\(([\d.]+) to", done.stdout)[0])
     assert auc >= 0.86
     assert low < auc
-    assert int(re.findall(r"(\d+) of 20 test images right", done.stdout)[0]) >= 13
+    assert int(re.findall(r"(\d+) of 20 test images right", done.stdout)[0]) >= 13, done.stdout
