@@ -145,15 +145,20 @@ class Attempt:
             with self.app.app_context():
                 try:
                     self._beat_once()
+                    if self._is_unheard():
+                        self._end_at_once()
                 except SQLAlchemyError:
                     db.session.rollback()
                     log.warning("heartbeat_failed", extra={"kind": self.kind.__tablename__, "row_id": self.row_id})
-            if self._cancelled_s and time.monotonic() - self._cancelled_s > PATIENCE_S and not self._ended.is_set():
-                self._end_at_once()
+
+    def _is_unheard(self) -> bool:
+        """Whether the work goes on although a person cancelled it a while ago."""
+        has_waited = self._cancelled_s is not None and time.monotonic() - self._cancelled_s > PATIENCE_S
+        return has_waited and not self._ended.is_set()
 
     def _end_at_once(self) -> None:
         """Ends row and process: the work is in the middle of a long step, whose result nobody wants any more."""
-        with self.app.app_context(), contextlib.suppress(Superseded):
+        with contextlib.suppress(Superseded):
             self.end("cancelled")
         log.info("cancelled_within_a_step", extra={"kind": self.kind.__tablename__, "row_id": self.row_id})
         os._exit(1)  # the worker clears up after it as after any loss

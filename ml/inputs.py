@@ -3,8 +3,8 @@
 Features are computed once for each view of an image; then an epoch costs what its classifier costs.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,42 +22,46 @@ _FEATURES_AT_ONCE = 64
 Pairs = Iterator[tuple[Tensor, Tensor]]  # inputs and labels_N of one batch, on the device
 
 
-class Inputs(Protocol):
+class Inputs(ABC):
     """Two sets of labelled inputs, and the way from inputs to logits."""
+
+    def __init__(self, config: TrainConfig, train: Cached, validation: Cached) -> None:
+        self._batch_size, self._train, self._validation = config.batch_size, train, validation
+        self._weights_N = optimization.sampling_weights(config, train.labels_N)
 
     def labels(self) -> NDArray[np.int64]:
         """The classes of the training images."""
+        return self._train.labels_N
 
     def steps(self) -> int:
         """Batches of one epoch."""
+        return len(self._drawn(torch.Generator()))
 
+    def _drawn(self, generator: torch.Generator) -> Batches:
+        return Batches(self._train, self._batch_size, generator, self._weights_N)
+
+    @abstractmethod
     def training(self, epoch: int, generator: torch.Generator) -> Pairs:
         """The batches of one epoch, in an order and with changes that the generator draws."""
 
+    @abstractmethod
     def validation(self) -> Pairs:
         """The images of 'validation', each once, in order."""
 
+    @abstractmethod
     def logits(self, network: Network, inputs: Tensor) -> Tensor:
         """The logits_NK of a batch."""
 
 
-class Pictures:
+class Pictures(Inputs):
     """Images through the whole network."""
 
     def __init__(self, config: TrainConfig, train: Cached, validation: Cached, device: torch.device) -> None:
-        self._settings, self._device, self._validation = config.augmentation, device, validation
-        self._train, self._batch_size = train, config.batch_size
-        self._weights_N = optimization.sampling_weights(config, train.labels_N)
-
-    def labels(self) -> NDArray[np.int64]:
-        return self._train.labels_N
-
-    def steps(self) -> int:
-        return len(Batches(self._train, self._batch_size, torch.Generator()))
+        super().__init__(config, train, validation)
+        self._settings, self._device = config.augmentation, device
 
     def training(self, epoch: int, generator: torch.Generator) -> Pairs:
-        batches = Batches(self._train, self._batch_size, generator, self._weights_N)
-        for images_NCHW, labels_N in resident(batches, self._device):
+        for images_NCHW, labels_N in resident(self._drawn(generator), self._device):
             yield augment(images_NCHW, self._settings, generator), labels_N
 
     def validation(self) -> Pairs:
@@ -68,7 +72,7 @@ class Pictures:
         return logits_NK
 
 
-class Features:
+class Features(Inputs):
     """Features of a frozen backbone through the classifier: shape (V, N, F), one view for each epoch in turn.
 
     Of 'validation' all views count together: the mean of their logits, as the whole network has it.
@@ -83,20 +87,12 @@ class Features:
         validation_VNF: Tensor,
         validation: Cached,
     ) -> None:
-        self._halves, self._batch_size = halves, config.batch_size
-        self._train, self._views_VNF = train, views_VNF
-        self._validation, self._validation_VNF = validation, validation_VNF
-        self._weights_N = optimization.sampling_weights(config, train.labels_N)
-
-    def labels(self) -> NDArray[np.int64]:
-        return self._train.labels_N
-
-    def steps(self) -> int:
-        return len(Batches(self._train, self._batch_size, torch.Generator()))
+        super().__init__(config, train, validation)
+        self._halves, self._views_VNF, self._validation_VNF = halves, views_VNF, validation_VNF
 
     def training(self, epoch: int, generator: torch.Generator) -> Pairs:
         view_NF, labels_N = self._views_VNF[(epoch - 1) % len(self._views_VNF)], torch.from_numpy(self._train.labels_N)
-        for chosen_N in Batches(self._train, self._batch_size, generator, self._weights_N).orders():
+        for chosen_N in self._drawn(generator).orders():
             chosen = torch.from_numpy(chosen_N)
             yield view_NF[chosen.to(view_NF.device)], labels_N[chosen].to(view_NF.device)
 
