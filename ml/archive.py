@@ -4,7 +4,7 @@ The content decides what the file is, never its name. Nothing is unpacked to dis
 lead anywhere.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ml import cifar, containers, dicom, grouping, images, masks, npz
 from ml.budget import Budget
 from ml.config import ArchiveLimits, Split
-from ml.containers import Entry
+from ml.containers import Entry, Span
 from ml.errors import BadArchive, BadImage
 from ml.images import Header
 from ml.labels import MAX_MB, NAMES, Row, Table
@@ -62,13 +62,13 @@ class Archive:
     """What the names in an archive, and its label table, say before any image is decoded.
 
     `label_rule` is a sentence. The patterns are proposals: for masks and annotations beside the images, and for the
-    patient in a path; None where there is nothing to propose.
+    patient in a path; None where there is nothing to propose. `spans` tell where the files of a tar lie.
     """
 
     path: Path
     kind: str
     limits: ArchiveLimits
-    paths: tuple[str, ...]
+    spans: tuple[Span, ...]
     layout: Layout
     table: Table | None
     label_rule: str
@@ -88,7 +88,7 @@ class Archive:
             yield from self._batches(self.names, left_out, tick)
             return
         seen: set[str] = set()
-        for entry in _entries(self.kind, self.path, self.limits):
+        for entry in _entries(self.kind, self.path, self.limits, self.spans):
             tick()
             try:
                 yield from self._candidates(entry, seen, left_out)
@@ -101,7 +101,7 @@ class Archive:
 
     def _batches(self, names: cifar.Names, left_out: LeftOutReport, tick: Callable[[], None]) -> Iterator[Candidate]:
         """The images of CIFAR's batches."""
-        for entry in _entries(self.kind, self.path, self.limits):
+        for entry in _entries(self.kind, self.path, self.limits, self.spans):
             tick()
             path = printable(entry.name).removeprefix("./")
             if entry.obstacle or not cifar.is_part(path) or cifar.is_names(path):
@@ -180,10 +180,12 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
         rule = "The class is the number in the array of labels"
         return Archive(path, kind, limits, (), Layout.of(()), None, rule, None, None)
     paths: list[str] = []
+    spans: list[Span] = []
     table: Table | None = None
     names: cifar.Names | None = None
     for entry in _entries(kind, path, limits):
         tick()
+        spans += [entry.span] if entry.span else []
         table = table or _table(entry)
         if entry.obstacle is None and cifar.is_names(printable(entry.name).removeprefix("./")):
             names = cifar.Names.read(entry.read())
@@ -194,7 +196,7 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
             continue
     if names is not None:
         rule = "The class is the label in the batches of CIFAR"
-        return Archive(path, kind, limits, (), Layout.of(()), None, rule, None, None, names)
+        return Archive(path, kind, limits, tuple(spans), Layout.of(()), None, rule, None, None, names)
     excluded = masks.propose(paths)
     masks_of = Pattern(excluded, "exclude pattern") if excluded else None
     kept = [path for path in paths if not (masks_of and masks_of.search(path))]
@@ -202,7 +204,7 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
     grouped = None if table and table.has_groups else grouping.propose(kept, 0 if table else layout.class_depth)
     rule = f"The class is in the table {table.name}" if table else layout.rule
     return Archive(
-        path, kind, limits, tuple(paths), layout, table, rule, grouped.pattern if grouped else None, excluded
+        path, kind, limits, tuple(spans), layout, table, rule, grouped.pattern if grouped else None, excluded
     )
 
 
@@ -242,13 +244,16 @@ def _given(value: Any) -> Any:
     return value
 
 
-def _entries(kind: str, path: Path, limits: ArchiveLimits) -> Iterator[Entry]:
+def _entries(kind: str, path: Path, limits: ArchiveLimits, spans: Sequence[Span] = ()) -> Iterator[Entry]:
+    """All files of the archive; those of a tar without reading its headers, where their spans are known."""
     budget = Budget(path, limits)
     if kind == "zip":
         return containers.zip_entries(path, budget)
     with path.open("rb") as file:
         start = file.read(8)
     open_stream = next((opener for magic, opener in _TARS if start.startswith(magic)), containers.open_plain)
+    if spans:
+        return containers.entries_at(path, open_stream, budget, spans)
     return containers.tar_entries(path, open_stream, budget)
 
 

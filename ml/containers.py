@@ -8,10 +8,11 @@ import stat
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from ml.budget import DAMAGE, Budget, damage_reported
 from ml.config import ArchiveLimits
@@ -23,16 +24,27 @@ _XZ_MEMORY_BYTES = 256 << 20  # `xz -9` needs 65 MiB; a forged header may ask fo
 _DIRECTORY_ENTRY_BYTES = 256  # mean length of an entry in a zip's directory, path included
 
 
+class Span(NamedTuple):
+    """Where a file lies in an unpacked tar, in bytes, and why it cannot be used, where it cannot."""
+
+    name: str
+    obstacle: str | None
+    start: int
+    size: int
+
+
 @dataclass(frozen=True)
 class Entry:
     """One file of an archive; `obstacle` says why it cannot be used, where it cannot.
 
-    `read` must be called before the next entry is asked for. It raises BadImage where only this file is damaged.
+    `read` must be called before the next entry is asked for. It raises BadImage where only this file is damaged. With
+    the `span` of a file of a tar it is found again without its header.
     """
 
     name: str
     obstacle: str | None
     read: Callable[[], bytes]
+    span: Span | None = None
 
 
 def zip_entries(path: Path, budget: Budget) -> Iterator[Entry]:
@@ -70,9 +82,26 @@ def tar_entries(path: Path, open_stream: Callable[[Path], io.BufferedIOBase], bu
                 archive.members.clear()  # tarfile keeps every header, to resolve links that are not followed here
                 budget.count_entry()
                 if not member.isdir():
-                    yield Entry(member.name, _tar_obstacle(member), partial(_read_tar, stream, member, budget))
+                    yield _entry(
+                        Span(member.name, _tar_obstacle(member), member.offset_data, member.size), stream, budget
+                    )
         if stream.last.strip(b"\0") or not stream.last:
             raise BadArchive("The archive is cut short: its end mark is missing. Pack it again and upload it again.")
+
+
+def entries_at(
+    path: Path, open_stream: Callable[[Path], io.BufferedIOBase], budget: Budget, spans: Iterable[Span]
+) -> Iterator[Entry]:
+    """The files of a tar whose places are known, in ascending order."""
+    with damage_reported(), open_stream(path) as unpacked:
+        stream = _Counted(unpacked, budget)
+        for span in spans:
+            budget.count_entry()
+            yield _entry(span, stream, budget)
+
+
+def _entry(span: Span, stream: "_Counted", budget: Budget) -> Entry:
+    return Entry(span.name, span.obstacle, partial(_read_tar, stream, span, budget), span)
 
 
 def open_plain(path: Path) -> io.BufferedIOBase:
@@ -189,13 +218,13 @@ def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -
         raise BadImage(f"The file is damaged inside the archive. {error}") from error
 
 
-def _read_tar(stream: _Counted, member: tarfile.TarInfo, budget: Budget) -> bytes:
+def _read_tar(stream: _Counted, span: Span, budget: Budget) -> bytes:
     """The bytes of an ordinary file, which lie there as they are."""
-    budget.check_size(member.name, member.size)
+    budget.check_size(span.name, span.size)
     with damage_reported():
-        stream.seek(member.offset_data)
+        stream.seek(span.start)
         chunks: list[bytes] = []
-        missing = member.size
+        missing = span.size
         while missing and (chunk := stream.read(min(_CHUNK_BYTES, missing))):
             chunks.append(chunk)
             missing -= len(chunk)

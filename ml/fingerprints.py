@@ -11,6 +11,7 @@ from PIL import Image
 
 SIDE = 32
 BYTES = SIDE**2
+_BUFFER_BYTES = 1 << 20
 
 Fingerprint = NDArray[np.uint8]
 
@@ -27,7 +28,8 @@ class Fingerprints:
     """Fingerprints in the order in which they came, in a file without a name in `folder`; threads may share it."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed at the end of the block
+        # Closed at the end of the block.
+        self._file = tempfile.TemporaryFile(buffering=_BUFFER_BYTES, dir=folder)  # noqa: SIM115
         self._count = 0
 
     @classmethod

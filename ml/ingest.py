@@ -66,6 +66,7 @@ def ingest(
     options = settled(options, archive) if archive else options
     with PackWriter(folder) as packs, Intake(packs, options, limits, lambda: report(intake.done)) as intake:
         given = archive.candidates(intake.leave_out, lambda: report(intake.done)) if archive else source
+        del archive  # what it knows of every file takes memory
         for candidate in cast(Iterable[Candidate], given):
             intake.take(candidate)
             report(intake.done)

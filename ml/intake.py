@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from sys import intern
 from typing import NamedTuple, Self
 
 from ml.archive import Candidate
@@ -71,12 +72,11 @@ class Intake:
         self._grouped = Pattern(grouped, "group pattern") if grouped else None
 
     def __enter__(self) -> Self:
-        self._looking.__enter__()
         self.prints.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._looking.__exit__(*error)
+        self._looking.end()
         self.prints.__exit__(*error)
 
     @property
@@ -93,8 +93,9 @@ class Intake:
         if self._excluded and self._excluded.search(candidate.path.partition("#")[0]):
             self.leave_out(candidate.path, "It matches the exclude pattern.")
             return
-        self.classes.add(candidate.label)
-        label = self.options.classes.get(candidate.label, candidate.label)
+        original = intern(candidate.label)  # one text for all images of the class
+        self.classes.add(original)
+        label = self.options.classes.get(original, original)
         if not label:
             self.leave_out(candidate.path, "Its class is left out.")
             return
@@ -110,10 +111,11 @@ class Intake:
             self._pack_next()
 
     def finish(self) -> None:
-        """Packs what is still on its way."""
+        """Packs what is still on its way; nothing can be taken after it."""
         self._start()
         while self._waiting:
             self._pack_next()
+        self._looking.end()
 
     def _start(self) -> None:
         """The look at the batch begins."""

@@ -63,19 +63,23 @@ def is_small(decode: Decode) -> bool:
 
 
 class Looking:
-    """Threads and processes that look at images, as many as there are cores; none is left at the end."""
+    """Threads and processes that look at images, as many as there are cores, until the `end`."""
 
     def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST))
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         self._processes: set[_Process] = set()
         self._lock = threading.Lock()
         self._is_over = False
 
     def __enter__(self) -> Self:
-        self._threads = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Leaves no thread and no process; twice is harmless."""
         with self._lock:
             self._is_over = True
             for process in self._processes:

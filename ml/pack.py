@@ -22,6 +22,7 @@ from ml.errors import BadArtifact, BadImage
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a ZIP can hold
 _LOCAL_HEADER_BYTES = 30  # before the name of a member; PKWARE's APPNOTE, 4.3.7
 THUMBNAIL_PX = 192
+_BUFFER_BYTES = 1 << 20
 _ANY_SIZE = 1_000_000  # megapixels: the limit was applied when the image came in
 
 
@@ -111,7 +112,7 @@ class PackWriter:
         path = self.folder / f"pack-{len(self.paths):04d}.zip"
         self.paths.append(path)
         self._written_bytes = self._images_in_pack = 0
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=_BUFFER_BYTES)
         return zipfile.ZipFile(_Forward(self._file), "w", zipfile.ZIP_STORED)  # type: ignore[call-overload]
 
     def __enter__(self) -> Self:

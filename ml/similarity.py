@@ -6,12 +6,14 @@ which flip fits. Proof: one picture is registered on the other (Lucas and Kanade
 axis) and must then agree in the large and in the fine structure.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ml.fingerprints import SIDE, Fingerprints
 
@@ -61,40 +63,44 @@ def near_pairs(prints: Fingerprints, among_N: NDArray[np.int64]) -> Iterator[tup
     """Pairs (left < right) of fingerprints, among those of the given numbers in ascending order, that show the same
     picture.
     """
-    judged_N, spectra_NFF = _judged(prints, among_N)
-    if len(judged_N) < 2:
-        return
-    pairs_M2 = _candidates(spectra_NFF)
-
-    def prove(start: int) -> list[tuple[int, int]]:
-        some_P2 = pairs_M2[start : start + _PAIRS_AT_ONCE]
-        flips_P, fits_P = _best_flips(spectra_NFF[some_P2[:, 0]], spectra_NFF[some_P2[:, 1]])
-        return _proven(prints, judged_N[some_P2[fits_P]], flips_P[fits_P])
-
-    with ThreadPoolExecutor() as pool:
-        for found in pool.map(prove, range(0, len(pairs_M2), _PAIRS_AT_ONCE)):
+    judged_N, signatures_NF = _judged(prints, among_N)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:  # BLAS has threads of its own
+        pairs_M2 = judged_N[_candidates(signatures_NF, pool)]
+        several = (pairs_M2[start : start + _PAIRS_AT_ONCE] for start in range(0, len(pairs_M2), _PAIRS_AT_ONCE))
+        for found in pool.map(partial(_proven, prints), several):
             yield from found
 
 
 def _judged(prints: Fingerprints, among_N: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
-    """The numbers of the pictures with contrast, and their spectra."""
-    judged, spectra = [np.zeros(0, np.int64)], [np.zeros((0, _OVERLAY[0], _OVERLAY[0]), np.float32)]
+    """The numbers of the pictures with contrast, and their signatures: what differs from picture to picture in how
+    strong each low frequency is, each signature of length 1.
+    """
+    size = _SIGNATURE[0]
+    judged, strengths = [np.zeros(0, np.int64)], [np.zeros((0, size**2 - 1), np.float32)]
     for start in range(0, len(prints), _BLOCK):
         prints_BP = prints.block(start, start + _BLOCK)
         has_contrast_B = prints_BP.std(axis=1) >= MIN_CONTRAST
         numbers_B = np.intersect1d(np.flatnonzero(has_contrast_B) + start, among_N, assume_unique=True)
+        spectra_BFF = _spectra(prints_BP[numbers_B - start])[:, :size, :size]
         judged.append(numbers_B)
-        spectra.append(_spectra(prints_BP[numbers_B - start]))
-    return np.concatenate(judged), np.concatenate(spectra)
+        strengths.append(np.sqrt(np.abs(spectra_BFF)).reshape(-1, size**2)[:, 1:])
+    signatures_NF = np.concatenate(strengths)
+    if len(signatures_NF):
+        signatures_NF -= signatures_NF.mean(axis=0)
+        signatures_NF /= np.maximum(signatures_NF.std(axis=0), 1e-6)
+        signatures_NF /= np.maximum(np.linalg.norm(signatures_NF, axis=1, keepdims=True), 1e-6)
+    return np.concatenate(judged), signatures_NF
 
 
-def _proven(prints: Fingerprints, pairs_P2: NDArray[np.int64], flips_P: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _proven(prints: Fingerprints, pairs_P2: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Those pairs that agree after registration, from coarse to fine: most fall in low resolution.
 
     A crop is part of the whole, and the whole is no part of the crop: whichever of the two the right picture is.
     """
-    left_PSS = _flipped(prints.take(pairs_P2[:, 0]), flips_P)
-    right_PSS = prints.take(pairs_P2[:, 1]).reshape(-1, SIDE, SIDE).astype(np.float32)
+    left_PP, right_PP = prints.take(pairs_P2[:, 0]), prints.take(pairs_P2[:, 1])
+    flips_P, fits_P = _best_flips(_spectra(left_PP), _spectra(right_PP))
+    pairs_P2, left_PSS = pairs_P2[fits_P], _flipped(left_PP[fits_P], flips_P[fits_P])
+    right_PSS = right_PP[fits_P].reshape(-1, SIDE, SIDE).astype(np.float32)
     place_P4 = np.tile(np.array([1, 0, 1, 0], np.float32), (len(pairs_P2), 1))
     for factor, is_hopeful in ((4, _is_hopeful_small), (2, _is_hopeful)):
         small_left, small_right = _reduced(left_PSS, factor), _reduced(right_PSS, factor)
@@ -123,28 +129,30 @@ def _spectra(prints_BP: NDArray[np.uint8]) -> Floats:
     return spectra_BFF / np.maximum(length_B, 1e-6)[:, None, None]
 
 
-def _candidates(spectra_NFF: Floats) -> NDArray[np.int64]:
+def _candidates(signatures_NF: Floats, pool: ThreadPoolExecutor) -> NDArray[np.int32]:
     """Pairs (M, 2), left < right, whose signatures point the same way; in a large set only the closest, about one
-    for two images, so that the work grows with the images and not with their square.
+    for two images, so that the proofs grow with the images and not with their square.
     """
-    size, limit = _SIGNATURE[0], (_MANY if len(spectra_NFF) > _MANY[0] else _SIGNATURE)[1]
-    signatures_NF = np.sqrt(np.abs(spectra_NFF[:, :size, :size])).reshape(len(spectra_NFF), -1)[:, 1:]
-    signatures_NF -= signatures_NF.mean(axis=0)
-    signatures_NF /= np.maximum(signatures_NF.std(axis=0), 1e-6)
-    signatures_NF /= np.maximum(np.linalg.norm(signatures_NF, axis=1, keepdims=True), 1e-6)
-    pairs, nearness = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
+    most = max(_ALWAYS, len(signatures_NF) // 2)
+    pairs_M2, nearness_M = np.zeros((0, 2), np.int32), np.zeros(0, np.float32)
     for start in range(0, len(signatures_NF), _BLOCK):
-        block_BF = signatures_NF[start : start + _BLOCK]
-        for other in range(start, len(signatures_NF), _BLOCK):
-            near_BB = block_BF @ signatures_NF[other : other + _BLOCK].T
-            if start == other:
-                near_BB[np.tril_indices(len(near_BB))] = -1
-            chosen = _closest(near_BB.reshape(-1), np.flatnonzero(near_BB > limit), 4 * _BLOCK)
-            left, right = np.divmod(chosen, near_BB.shape[1])
-            pairs.append(np.stack([left + start, right + other], axis=1))
-            nearness.append(near_BB.reshape(-1)[chosen])
-    every = np.concatenate(nearness)
-    return np.concatenate(pairs)[_closest(every, np.arange(len(every)), max(_ALWAYS, len(signatures_NF) // 2))]
+        found = list(pool.map(partial(_near, signatures_NF, start), range(start, len(signatures_NF), _BLOCK)))
+        pairs_M2 = np.concatenate([pairs_M2, *(pairs for pairs, _ in found)])
+        nearness_M = np.concatenate([nearness_M, *(nearness for _, nearness in found)])
+        chosen = _closest(nearness_M, np.arange(len(nearness_M)), most)
+        pairs_M2, nearness_M = pairs_M2[chosen], nearness_M[chosen]
+    return pairs_M2
+
+
+def _near(signatures_NF: Floats, start: int, other: int) -> tuple[NDArray[np.int32], Floats]:
+    """Of the pictures of two blocks the pairs that are near one another, and how near."""
+    limit = (_MANY if len(signatures_NF) > _MANY[0] else _SIGNATURE)[1]
+    near_BB = signatures_NF[start : start + _BLOCK] @ signatures_NF[other : other + _BLOCK].T
+    if start == other:
+        near_BB[np.tril_indices(len(near_BB))] = -1
+    chosen = _closest(near_BB.reshape(-1), np.flatnonzero(near_BB > limit), 4 * _BLOCK)
+    left, right = np.divmod(chosen, near_BB.shape[1])
+    return np.stack([left + start, right + other], axis=1).astype(np.int32), near_BB.reshape(-1)[chosen]
 
 
 def _closest(nearness: Floats, chosen: NDArray[np.int64], most: int) -> NDArray[np.int64]:
