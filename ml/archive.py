@@ -90,6 +90,8 @@ class Archive:
         seen: set[str] = set()
         for entry in _entries(self.kind, self.path, self.limits, self.spans):
             tick()
+            if self.table and printable(entry.name).replace("\\", "/").removeprefix("./") == self.table.path:
+                continue
             try:
                 yield from self._candidates(entry, seen, left_out)
             except LeftOut as reason:

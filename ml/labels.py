@@ -70,6 +70,11 @@ class Table:
             raise BadArchive(f"{name} has no rows. Write one row for each image, below the names of the columns.")
         return cls(name, folder, rows, tuple(places.metadata), tuple(places.dropped), places.group is not None)
 
+    @property
+    def path(self) -> str:
+        """Where the table lies in the archive."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
     def find(self, path: str) -> Row | None:
         """The row of an image; the table's paths count from its folder or from the root of the archive."""
         for key in (path.removeprefix(f"{self.folder}/") if self.folder else path, path):

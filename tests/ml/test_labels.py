@@ -52,6 +52,7 @@ def test_images_without_a_row_and_rows_without_an_image_are_reported(tmp_path: P
     table = b"path,label\nimages/0.png,a\nimages/9.png,b\n"
     found, left_out = read(zip_of(tmp_path / "a.zip", {**IMAGES, "labels.csv": table}))
     assert [one.path for one in found] == ["images/0.png"]
+    assert "labels.csv" not in left_out
     assert left_out["images/3.png"] == "It has no row in labels.csv."
     assert left_out["images/9.png"] == "Its row in labels.csv names no image of the archive."
 

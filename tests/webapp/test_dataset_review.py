@@ -136,7 +136,7 @@ def test_what_cannot_be_done_as_confirmed_is_asked_again_and_the_archive_stays(
     dataset = read(app, reviewed)
     assert dataset.status == "review"
     assert reason in (dataset.rejected_because or "")
-    assert "The archive is still here" in client.get(f"/datasets/{reviewed}").text
+    assert "Correct the form and confirm again" in client.get(f"/datasets/{reviewed}").text
     client.post(f"/datasets/{reviewed}/confirm", data=auth.form())
     ingest(reviewed)
     dataset = read(app, reviewed)

@@ -97,6 +97,21 @@ def test_what_came_with_the_creation_is_kept(tus: Tus) -> None:
     assert (answer.status_code, answer.headers["Upload-Offset"]) == (201, "5")
 
 
+def test_a_client_that_can_only_post_names_the_verb_it_means(tus: Tus) -> None:
+    url = tus.begin()
+
+    def post(verb: str, data: bytes = b"", **more: str) -> Any:
+        sent = {"X-HTTP-Method-Override": verb, **{name.replace("_", "-"): value for name, value in more.items()}}
+        return tus.client.post(url, data=data, headers=tus.headers | sent)
+
+    kind = "application/offset+octet-stream"
+    assert post("PATCH", b"12345", Upload_Offset="0", Content_Type=kind).status_code == 204
+    assert post("HEAD").headers["Upload-Offset"] == "5"
+    assert post("GET").status_code == 422
+    assert post("DELETE").status_code == 204
+    assert post("HEAD").status_code == 404
+
+
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
 def test_a_wrong_checksum_keeps_nothing(tus: Tus, algorithm: str) -> None:
     url = tus.begin()

@@ -74,7 +74,8 @@ def moment(value: datetime.datetime | None) -> str | None:
     return value.isoformat() if value else None
 
 
-def dataset(row: Dataset) -> dict[str, Any]:
+def dataset(row: Dataset, is_whole: bool = True) -> dict[str, Any]:
+    """What clients read of a data set. In lists without its change, which may name every image."""
     return {
         "id": row.id,
         "name": row.name,
@@ -98,7 +99,7 @@ def dataset(row: Dataset) -> dict[str, Any]:
         "line": row.line,
         "number": row.number,
         "parent_number": row.parent_number,
-        "change": row.change,
+        "change": row.change if is_whole else None,
         "difference": row.report.get("difference"),
         "created_at": moment(row.created_at),
         "url": url_for("api.read_dataset", dataset_id=row.id),

@@ -67,7 +67,7 @@ def _create_from_json() -> Dataset:
 @allow("viewer")
 def list_datasets() -> Json:
     page = page_of(select(Dataset), Dataset, *bodies.page_arguments())
-    return {"items": [schemas.dataset(row) for row in page.items], "next": page.next}
+    return {"items": [schemas.dataset(row, is_whole=False) for row in page.items], "next": page.next}
 
 
 @bp.get(f"{V1}/datasets/<int:dataset_id>")

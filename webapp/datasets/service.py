@@ -52,7 +52,7 @@ def create_from_upload(
 def confirm(dataset: Dataset, options: IngestOptions, user: User) -> None:
     """Lets the ingest of a reviewed archive begin. Raises Conflict where the data set is in no review."""
     values: dict[str, Any] = {"options": options.model_dump(mode="json"), "needs_review": False, "phase": ""}
-    values |= {"rung_at": None, "rejected_because": None}
+    values |= {"rung_at": None, "rejected_because": None, "attempts": 0, "losses": 0}
     if not move(Dataset, dataset.id, "pending", ("review",), **values):
         db.session.rollback()
         raise Conflict(f"Data set {dataset.id} is {dataset.status}; only one in review can be confirmed.")

@@ -5,6 +5,7 @@ With the extensions creation, creation-with-upload, checksum, expiration, termin
 
 import base64
 import binascii
+from collections.abc import Callable
 from email.utils import format_datetime
 
 from flask import Blueprint, Response, current_app, request, url_for
@@ -81,6 +82,17 @@ def discard(upload_id: str) -> Response:
     _check_version()
     service.discard(service.get(upload_id, actor().user))
     return Response(status=204)
+
+
+@bp.post("/<upload_id>")
+@allow("researcher")
+def overridden(upload_id: str) -> Response:
+    """For clients behind a proxy that lets no other verb through."""
+    meant = request.headers.get("X-HTTP-Method-Override", "")
+    verbs: dict[str, Callable[[str], Response]] = {"PATCH": append, "DELETE": discard, "HEAD": offset}
+    if meant not in verbs:
+        raise Invalid(f"X-HTTP-Method-Override is '{meant[:20]}'; with POST it must be one of {', '.join(verbs)}.")
+    return verbs[meant](upload_id)
 
 
 def _told(upload: Upload, status: int) -> Response:
