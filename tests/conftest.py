@@ -135,6 +135,7 @@ def application(settings: Settings) -> Iterator[Flask]:
     try:
         yield app
     finally:
+        app.extensions["journal"].stop()
         with app.app_context():
             db.session.remove()
             db.engine.dispose()

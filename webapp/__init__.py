@@ -48,7 +48,7 @@ def _register(app: Flask) -> None:
     from webapp.auth import views as auth
     from webapp.datasets import changes, gallery, review
     from webapp.experiments import views as experiments
-    from webapp.predictions import active
+    from webapp.predictions import active, journal
     from webapp.predictions import views as predictions
     from webapp.registry import analysis
     from webapp.registry import views as registry
@@ -76,6 +76,7 @@ def _register(app: Flask) -> None:
         app.register_blueprint(part.bp)
     pages.init_app(app)
     active.init_app(app)
+    journal.init_app(app)
     cli.init_app(app)
 
 

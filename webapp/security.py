@@ -17,6 +17,7 @@ from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import contains_eager
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp import errors
@@ -141,7 +142,8 @@ def _token_of(header: str) -> ApiToken | None:
         return None
     statement = (
         select(ApiToken)
-        .join(User)
+        .join(ApiToken.user)
+        .options(contains_eager(ApiToken.user))
         .where(ApiToken.sha256 == digest(secret.strip()), ApiToken.revoked_at.is_(None), User.is_enabled)
     )
     token = db.session.scalar(statement)

@@ -12,6 +12,7 @@ from tests import factories
 from tests.factories import Auth
 from tests.ml import small_dataset
 from webapp.models import Prediction, db
+from webapp.predictions.journal import journal
 
 
 def png(is_bright: bool = True) -> io.BytesIO:
@@ -43,6 +44,7 @@ def test_an_image_is_answered_with_label_probabilities_and_version(
     assert "version 1" in html
     assert " ms" in html
     with app.app_context():
+        assert journal().flush()
         assert db.session.query(Prediction).one().label == label
 
 

@@ -18,6 +18,7 @@ from webapp.datasets import contents
 from webapp.datasets import service as datasets
 from webapp.models import ModelVersion, Prediction, db
 from webapp.predictions.active import CHECK_INTERVAL_S, ActiveModel, active_model
+from webapp.predictions.journal import journal
 from webapp.registry import service as registry
 from webapp.settings import Settings
 
@@ -87,6 +88,7 @@ def test_an_answer_is_remembered_without_the_image(client: FlaskClient, auth: Au
     version_id = activate(client.application)
     answer = predict(client, auth.token("predict", "viewer"), image)
     with client.application.app_context():
+        assert journal().flush()
         row = db.session.scalars(select(Prediction)).one()
         assert (row.version_id, row.user_id) == (version_id, find_user("viewer").id)
         assert row.request_id == answer["request_id"]
@@ -261,6 +263,7 @@ def test_a_bad_image_among_several_is_an_error_in_its_own_place(client: FlaskCli
     assert [item["filename"] for item in answer.json["predictions"]] == ["a.png", "b.png", "c.png"]
     assert ["error" in item for item in answer.json["predictions"]] == [False, True, False]
     with client.application.app_context():
+        assert journal().flush()
         assert db.session.scalar(select(func.count()).select_from(Prediction)) == 2
 
 

@@ -1,6 +1,8 @@
-"""A switch of the active version on a real site: every process follows within two seconds, no request is lost."""
+"""A real site under load: after a switch every process follows within two seconds, and every answer is remembered."""
 
 import io
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ from PIL import Image
 
 from tests import factories
 from tests.conftest import application
-from tests.sites import Site, running_site
+from tests.sites import Site, children_of, is_healthy, running_site, wait_until
+from webapp.models import Prediction, db
 from webapp.registry import service as registry
 from webapp.settings import Settings
 
@@ -44,21 +47,35 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         self._done.set()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
         for thread in self._threads:
             thread.join()
 
     def _ask(self) -> None:
         while not self._done.is_set():
             asked_s = time.monotonic()
-            answer = requests.post(f"{self.url}/predict", self.image, headers=self.headers, timeout=30)
-            version = answer.json()["model"]["version"] if answer.ok else None
-            self.answers.append((asked_s, time.monotonic(), answer.status_code, version))
+            try:
+                answer = requests.post(f"{self.url}/predict", self.image, headers=self.headers, timeout=30)
+                version = answer.json()["model"]["version"] if answer.ok else None
+                self.answers.append((asked_s, time.monotonic(), answer.status_code, version))
+            except requests.RequestException:
+                self.answers.append((asked_s, time.monotonic(), 0, None))
+
+
+def _settings(site: Site) -> Settings:
+    return Settings(data_dir=site.folder / "var", redis_url="redis://127.0.0.1:1")
+
+
+def _remembered() -> int:
+    return db.session.query(Prediction).count()
 
 
 def test_every_process_switches_within_two_seconds_and_no_request_fails(site: Site) -> None:
-    settings = Settings(data_dir=site.folder / "var", redis_url="redis://127.0.0.1:1")
+    settings = _settings(site)
     switched: list[tuple[float, int]] = []
     with application(settings) as app, app.app_context():
         user = factories.make_user()
@@ -76,3 +93,27 @@ def test_every_process_switches_within_two_seconds_and_no_request_fails(site: Si
         late = [version for asked_s, _, _, version in load.answers if at_s + 2 < asked_s < at_s + 2.2]
         assert late
         assert set(late) == {wanted}
+    site.process.terminate()
+    site.process.wait(60)
+    with application(settings) as app, app.app_context():
+        assert _remembered() == len(load.answers)  # a clean stop loses none
+
+
+def test_a_killed_process_forgets_no_answer_that_is_older_than_a_second(site: Site) -> None:
+    with application(_settings(site)) as app, app.app_context():
+        user = factories.make_user()
+        headers = factories.bearer(factories.make_token(user, "predict"))
+        registry.activate(factories.make_version(), "first", user)
+        with Load(f"http://127.0.0.1:{site.port}", headers) as load:
+            time.sleep(2)
+            killed_s = time.monotonic()
+            for pid in children_of(site.programs()["gunicorn"]):
+                os.kill(pid, signal.SIGKILL)
+            load.stop()
+        wait_until(lambda: is_healthy(site.port))
+        time.sleep(1)
+        assert (
+            _remembered()
+            >= sum(status == 200 and answered_s < killed_s - 1 for _, answered_s, status, _ in load.answers)
+            > 0
+        )

@@ -12,8 +12,9 @@ from ml import images
 from ml.errors import BadImage
 from ml.serving import Answer
 from webapp.errors import Invalid, TooLarge, Unavailable
-from webapp.models import Prediction, db
+from webapp.models import now
 from webapp.predictions.active import Loaded, active_model
+from webapp.predictions.journal import Values, journal
 from webapp.security import Actor
 
 
@@ -38,11 +39,12 @@ class Upload:
 
 @dataclass(frozen=True)
 class Answered:
-    """What became of one image: an answer or the reason why there is none."""
+    """What became of one image: an answer, and the row that remembers it, or the reason why there is none."""
 
     filename: str | None
-    answer: Answer | None
-    error: str | None
+    answer: Answer | None = None
+    row: Values | None = None
+    error: str | None = None
 
 
 def model() -> Loaded:
@@ -65,7 +67,7 @@ def predict(uploads: list[Upload], actor: Actor) -> tuple[Loaded, list[Answered]
         raise TooLarge(f"The request has {len(uploads)} images; at most {settings.max_images_per_request} are allowed.")
     loaded = model()
     answered = [_answer(loaded, upload, actor, settings.max_image_mb) for upload in uploads]
-    db.session.commit()
+    journal().add([one.row for one in answered if one.row])
     if len(answered) == 1 and answered[0].error:
         raise BadImage(answered[0].error)
     return loaded, answered
@@ -77,18 +79,17 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int) -> Answer
         data = upload.read(max_mb)
         answer = loaded.predictor.answer(images.decode(data))
     except BadImage as error:
-        return Answered(upload.filename, None, str(error))
-    db.session.add(
-        Prediction(
-            version_id=loaded.version,
-            user_id=actor.user.id,
-            token_id=actor.token.id if actor.token else None,
-            request_id=g.request_id,
-            image_sha256=hashlib.sha256(data).hexdigest(),
-            label=answer.label,
-            probability=answer.probability,
-            probabilities=answer.probabilities,
-            latency_ms=1000 * (time.perf_counter() - started_s),
-        )
-    )
-    return Answered(upload.filename, answer, None)
+        return Answered(upload.filename, error=str(error))
+    row: Values = {
+        "version_id": loaded.version,
+        "user_id": actor.user.id,
+        "token_id": actor.token.id if actor.token else None,
+        "request_id": g.request_id,
+        "image_sha256": hashlib.sha256(data).hexdigest(),
+        "label": answer.label,
+        "probability": answer.probability,
+        "probabilities": answer.probabilities,
+        "latency_ms": 1000 * (time.perf_counter() - started_s),
+        "created_at": now(),
+    }
+    return Answered(upload.filename, answer, row)
