@@ -48,8 +48,8 @@ def run_again(experiment: Experiment, user: User) -> Experiment:
         )
     if members.fold_of(experiment):
         raise Conflict(
-            f"Experiment {experiment.id} is a fold of study {experiment.study_id}: by itself it would be trained on the "
-            "splits of the data set instead. Begin the study again on the form of a new experiment."
+            f"Experiment {experiment.id} is a fold of study {experiment.study_id}: by itself it would be trained on "
+            "the splits of the data set instead. Begin the study again on the form of a new experiment."
         )
     config = TrainConfig.model_validate(experiment.config)
     plain = experiment.name.removesuffix(AGAIN)

@@ -86,12 +86,13 @@ def compare(versions: list[ModelVersion], dataset_id: int | None = None, split: 
         names = f"version{'s' if len(missing) > 1 else ''} {' and '.join(str(version.id) for version in missing)}"
         problem = (
             "These versions were not evaluated on one split of one version of a data set. "
-            f"Evaluate {names} on {images} of {advised.dataset.name}, version {advised.dataset.number}, then compare again."
+            f"Evaluate {names} on {images} of {advised.dataset.name}, version {advised.dataset.number}, "
+            "then compare again."
         )
     else:
         problem = (
             "A fold has test images of its own, so these versions judge different ones. Bring in another data set of "
-            "these classes and evaluate each version on all of it, or read the scores of all folds together in the study."
+            "these classes and evaluate each version on all of it, or read in the study the scores of all its folds."
         )
     return Compared(versions, settings_of(versions), found, ground, shown, problem, advised, missing)
 
