@@ -7,11 +7,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ml.config import TrainConfig
 from tests import factories
 from tests.answers import make_answered
 from tests.factories import Auth
 from tests.webapp.test_comparison_pages import plain
 from tests.webapp.test_gallery import changed_rows
+from webapp.studies import service as studies
 
 SCORES = "/versions/evaluations/1"
 PAGES = "/versions/1/evaluations/1"
@@ -147,6 +149,17 @@ def test_all_images_are_told_apart_by_split_and_size_of_group(app: Flask, client
         r"validation 4 .* train|test 4 .* train 8 .* validation 4", plain(client.get(f"{PAGES}/subgroups").text)
     )
     assert re.search(r"1 1 .* 3–4 3 .* \(none\) 12", plain(client.get(f"{PAGES}/subgroups?by=group_size").text))
+
+
+def test_images_that_a_fold_knows_are_told_apart_by_its_own_split(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        dataset, config = factories.make_dataset(), TrainConfig(epochs=1)
+        study = studies.create(dataset.id, "Four", "folds", 4, config, factories.find_user())
+        make_answered(factories.make_version(study.members[0]), SAID, "all")
+    auth.login("viewer")
+    text = plain(client.get(f"{PAGES}/subgroups?by=split").text)
+    assert re.search(r"test 4 .* train 8 .* validation 4", text)
+    assert "trained on" in client.get(f"{PAGES}/label-errors").text
 
 
 def test_images_that_nothing_tells_apart_have_no_subgroups(app: Flask, client: FlaskClient, auth: Auth) -> None:

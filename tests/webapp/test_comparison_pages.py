@@ -14,6 +14,7 @@ from tests.answers import make_answered, make_other_version
 from tests.factories import Auth
 from tests.webapp.test_gallery import changed_rows
 from webapp.models import Dataset, ModelVersion, db
+from webapp.studies import service as studies
 
 # The four test images are benign, malignant, benign, malignant.
 RIGHT = (0.1, 0.9, 0.2, 0.8)
@@ -247,3 +248,38 @@ def test_images_of_one_patient_are_not_counted_as_independent(app: Flask, client
     auth.login("viewer")
     assert client.get(f"{REST}?version=1&version=2").json["pairs"][0]["units"] == 2
     assert "The 4 images come from 2 independent groups or single images" in client.get(COMPARE).text
+
+
+def two_folds() -> list[ModelVersion]:
+    """The versions of the first two folds of a study on the only data set, each scored on its own test images."""
+    study = studies.create(1, "Three", "folds", 3, TrainConfig(epochs=1), factories.find_user())
+    versions = [factories.make_version(row) for row in study.members[:2]]
+    for version in versions:
+        make_answered(version, RIGHT)
+    return versions
+
+
+def test_folds_are_sent_to_all_images_of_another_data_set(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        factories.make_dataset()
+        two_folds()
+    auth.login()
+    alone = client.get(COMPARE).text
+    assert "A fold has test images of its own" in alone
+    assert 'href="/studies/1"' in alone
+    assert "Evaluate version 1 on" not in alone
+    with app.app_context():
+        factories.make_dataset("Elsewhere")
+    assert "Evaluate versions 1 and 2 on all images of Elsewhere" in plain(client.get(COMPARE).text)
+
+
+def test_folds_are_compared_where_both_were_evaluated_on_the_same_images(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        factories.make_dataset()
+        for version in two_folds():
+            make_answered(version, RIGHT, "all", dataset=db.session.get(Dataset, 2) or factories.make_dataset("Else"))
+    auth.login("viewer")
+    found = client.get(f"{REST}?version=1&version=2").json
+    assert (found["problem"], found["dataset_id"], found["split"], found["images"]) == (None, 2, "all", 16)

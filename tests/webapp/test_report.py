@@ -8,12 +8,15 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ml.config import TrainConfig
 from tests import factories
 from tests.answers import make_answered
 from tests.factories import Auth
 from tests.webapp.test_comparison_pages import plain
 from webapp.models import Dataset, ModelVersion, db
 from webapp.registry import annex, report
+from webapp.studies import members
+from webapp.studies import service as studies
 
 
 def tree_of(html: str) -> ElementTree.Element:
@@ -146,3 +149,20 @@ def test_the_ledger_counts_every_look_until_now(app: Flask, client: FlaskClient,
     auth.login("viewer")
     text = plain(client.get("/versions/1/report").text)
     assert "were looked at 2 times by 1 version, counting all versions" in text
+
+
+def test_the_report_of_a_fold_tells_of_its_own_splits(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        dataset, config = factories.make_dataset(train=10, validation=2), TrainConfig(epochs=1)
+        study = studies.create(dataset.id, "Four", "folds", 4, config, factories.find_user())
+        version = factories.make_version(study.members[1])
+        seen = members.manifest_for(study.members[1], dataset)
+        version.card = {**version.card, "dataset": {**version.card["dataset"], "sha256": seen.content_sha256()}}
+        make_answered(version, (0.2, 0.7))
+    auth.login("viewer")
+    text = plain(client.get("/versions/1/report").text)
+    assert "fold 2 of 4" in text
+    for split, images in (("fit the weights", 8), ("choose epoch and threshold", 4), ("report", 4)):
+        assert re.search(rf"{split} \d+ \d+ {images} ", text)
+    assert "yes Were the splits fixed before training, and unchanged since?" in text
+    assert "a random split by image" not in text

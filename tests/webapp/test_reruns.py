@@ -3,10 +3,12 @@
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ml.config import TrainConfig
 from tests import factories
 from tests.factories import Auth
 from tests.webapp.test_comparison_pages import plain
 from webapp.models import Experiment, ModelVersion, db
+from webapp.studies import service as studies
 
 
 def test_run_again_queues_the_same_configuration_on_the_same_data(app: Flask, client: FlaskClient, auth: Auth) -> None:
@@ -61,6 +63,23 @@ def test_another_configuration_is_no_run_again(app: Flask, client: FlaskClient, 
         db.session.commit()
     auth.login("viewer")
     assert "Run again" not in client.get("/versions/2").text
+
+
+def test_two_folds_are_no_run_again_of_one_another_and_a_fold_is_not_run_alone(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        dataset, user = factories.make_dataset(), factories.find_user()
+        study = studies.create(dataset.id, "Three", "folds", 3, TrainConfig(epochs=1), user)
+        for row in study.members[:2]:
+            row.status = "succeeded"
+            factories.make_version(row)
+    auth.login()
+    assert "Run again" not in client.get("/versions/2").text
+    assert 'action="/experiments/2/again"' not in client.get("/experiments/2").text
+    refused = client.post("/experiments/2/again", data=auth.form())
+    assert refused.status_code == 409
+    assert "fold of study 1" in refused.text
 
 
 def two_runs(app: Flask, leaning: float = 0.0) -> None:

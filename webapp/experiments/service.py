@@ -7,6 +7,7 @@ from webapp import audit, queue
 from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.models import Experiment, ModelVersion, User, db, find, move, now
+from webapp.studies import members
 
 AGAIN = " (again)"
 
@@ -44,6 +45,11 @@ def run_again(experiment: Experiment, user: User) -> Experiment:
     if experiment.status != "succeeded":
         raise Conflict(
             f"Experiment {experiment.id} is {experiment.status}; only one that has succeeded can be run again."
+        )
+    if members.fold_of(experiment):
+        raise Conflict(
+            f"Experiment {experiment.id} is a fold of study {experiment.study_id}: by itself it would be trained on "
+            "the splits of the data set instead. Begin the study again on the form of a new experiment."
         )
     config = TrainConfig.model_validate(experiment.config)
     plain = experiment.name.removesuffix(AGAIN)

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from ml import decisions, scored
 from ml.decisions import OperatingPoint
 from ml.errors import BadArtifact
-from ml.folding import as_seen
 from ml.manifest import ImageRow
-from webapp.datasets import contents
 from webapp.datasets.service import store
 from webapp.datasets.versions import origin_of
 from webapp.errors import Conflict
@@ -63,7 +61,7 @@ def of(evaluation: Evaluation) -> Answered:
             f"Evaluate version {evaluation.version_id} on {evaluation.dataset.name} again."
         ) from error
     metrics = evaluation.metrics or {}
-    rows = contents.manifest_of(evaluation.dataset).rows
+    rows = members.manifest_for(evaluation.version.experiment, evaluation.dataset).rows
     return _judged(
         kept, [rows[number] for number in kept.number_N], metrics.get("positive_class"), metrics.get("operating_point")
     )
@@ -77,8 +75,7 @@ def is_learned(version: ModelVersion, rows: Sequence[ImageRow]) -> NDArray[np.bo
     learned: set[str] = set()
     ancestor: ModelVersion | None = version
     while ancestor:
-        manifest = contents.manifest_of(ancestor.experiment.dataset)
-        seen = as_seen(manifest, members.of(ancestor.experiment))
+        seen = members.manifest_for(ancestor.experiment, ancestor.experiment.dataset)
         learned.update(row.sha256 for row in seen.of_split("train"))
         ancestor = find(ModelVersion, origin_of(ancestor.experiment) or 0)
     return np.array([row.sha256 in learned for row in rows], bool)

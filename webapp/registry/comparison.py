@@ -12,6 +12,7 @@ from webapp.errors import Conflict, Invalid
 from webapp.models import MAX_ID, Dataset, Evaluation, ModelVersion, db
 from webapp.registry import looks, paired, service
 from webapp.registry.paired import OnSameImages
+from webapp.studies import members
 
 MOST = 6  # versions: each pair of them is tested
 PREFERRED_SPLITS = ("test", "all", "validation", "train")
@@ -32,7 +33,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Ground:
-    """A split of a data set on which some of the versions were evaluated: the newest evaluation of each, or None."""
+    """A split of a data set on which some of the versions were evaluated: the newest evaluation of each, or None.
+
+    The split of each fold is a ground of its own.
+    """
 
     dataset: Dataset
     split: str
@@ -76,23 +80,41 @@ def compare(versions: list[ModelVersion], dataset_id: int | None = None, split: 
             "These versions know different classes, so they have no images in common to be compared on. "
             "Choose versions of the same classes."
         )
-    else:
-        advised = _advised(versions, found)
-        place = f"the {advised.split} images of {advised.dataset.name}, version {advised.dataset.number}"
+    elif advised := _advised(versions, found):
+        images = "all images" if advised.split == "all" else f"the {advised.split} images"
         missing = [version for version, one in zip(versions, advised.evaluations, strict=True) if one is None]
+        names = f"version{'s' if len(missing) > 1 else ''} {' and '.join(str(version.id) for version in missing)}"
         problem = (
             "These versions were not evaluated on one split of one version of a data set. "
-            f"Evaluate version {' and '.join(str(version.id) for version in missing)} on {place}, then compare again."
+            f"Evaluate {names} on {images} of {advised.dataset.name}, version {advised.dataset.number}, "
+            "then compare again."
+        )
+    else:
+        problem = (
+            "A fold has test images of its own, so these versions judge different ones. Bring in another data set of "
+            "these classes and evaluate each version on all of it, or read in the study the scores of all its folds."
         )
     return Compared(versions, settings_of(versions), found, ground, shown, problem, advised, missing)
 
 
-def _advised(versions: Sequence[ModelVersion], found: Sequence[Ground]) -> Ground:
-    """Test images on which most of the versions were evaluated already."""
+def _advised(versions: Sequence[ModelVersion], found: Sequence[Ground]) -> Ground | None:
+    """Test images on which most of the versions were evaluated already; None where there is no place for all."""
+    if any(members.fold_of(version.experiment) for version in versions):
+        return _advised_for_folds(versions, found)
     tested = [one for one in found if one.split in looks.OF_TEST_IMAGES]
     if not tested:
         return Ground(versions[-1].experiment.dataset, "test", [None] * len(versions))
     return max(tested, key=lambda one: (-one.evaluations.count(None), one.split == "test", one.dataset.id))
+
+
+def _advised_for_folds(versions: Sequence[ModelVersion], found: Sequence[Ground]) -> Ground | None:
+    """All images of a data set that none of the versions comes from; of several the newest."""
+    lines = {version.experiment.dataset.line for version in versions}
+    newest = next((one for one in service.fitting_datasets(versions[0]) if one.line not in lines), None)
+    if newest is None:
+        return None
+    known = (one for one in found if one.dataset.id == newest.id and one.split == "all")
+    return next(known, Ground(newest, "all", [None] * len(versions)))
 
 
 def chosen(texts: Sequence[str]) -> list[ModelVersion]:
@@ -141,14 +163,22 @@ def grounds(versions: Sequence[ModelVersion]) -> list[Ground]:
         Evaluation.version_id.in_([version.id for version in versions]),
         Evaluation.status == "succeeded",
     )
-    newest: dict[tuple[int, str], dict[int, Evaluation]] = {}
+    newest: dict[tuple[int, str, Any], dict[int, Evaluation]] = {}
     for evaluation in db.session.scalars(wanted.order_by(Evaluation.id)):
-        newest.setdefault((evaluation.dataset_id, evaluation.split), {})[evaluation.version_id] = evaluation
+        place = (evaluation.dataset_id, evaluation.split, _fold(evaluation))
+        newest.setdefault(place, {})[evaluation.version_id] = evaluation
     found = [
         Ground(next(iter(of.values())).dataset, split, [of.get(version.id) for version in versions])
-        for (_, split), of in newest.items()
+        for (_, split, _), of in newest.items()
     ]
     return sorted(found, key=lambda one: (not one.is_common, PREFERRED_SPLITS.index(one.split), -one.dataset.id))
+
+
+def _fold(evaluation: Evaluation) -> tuple[int, int, int] | None:
+    """The fold whose split was scored; None where it is the data set's own, or all of its images."""
+    experiment = evaluation.version.experiment
+    is_of_fold = evaluation.dataset_id == experiment.dataset_id and evaluation.split != "all"
+    return members.fold_of(experiment) if is_of_fold else None
 
 
 def choose_ground(found: Sequence[Ground], dataset_id: int | None, split: str | None) -> Ground | None:

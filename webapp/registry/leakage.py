@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from webapp.datasets import contents
 from webapp.datasets.versions import origin_of
 from webapp.errors import Conflict
-from webapp.models import Evaluation, ModelVersion
+from webapp.models import Evaluation, Experiment, ModelVersion
 from webapp.registry import answers
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
 from webapp.storage import DamagedObject, MissingObject
+from webapp.studies import members
 
 Answer = Literal["yes", "no", "unknown"]
 
@@ -78,9 +78,19 @@ def _same_data(version: ModelVersion) -> Check:
     noted = (version.card.get("dataset") or {}).get("sha256")
     if noted is None:
         return Check(question, "unknown", "The card does not name the data by its hash.")
-    if noted == version.experiment.dataset.sha256:
+    try:
+        found = _content_sha256(version.experiment)
+    except (Conflict, MissingObject, DamagedObject):
+        return Check(question, "unknown", "The list of images is not at hand.")
+    if noted == found:
         return Check(question, "yes", "The hash of paths, labels, splits, groups and pixels is the one on the card.")
     return Check(question, "no", "The hash on the card is not that of the data set.")
+
+
+def _content_sha256(experiment: Experiment) -> str | None:
+    if members.fold_of(experiment) is None:
+        return experiment.dataset.sha256
+    return members.manifest_for(experiment, experiment.dataset).content_sha256()
 
 
 def _point(point: dict[str, str] | None) -> Check:
@@ -99,7 +109,7 @@ def _weights(version: ModelVersion) -> Check:
     if origin_of(version.experiment) is None:
         return Check(question, "unknown", f"The weights “{begun_with}” were trained elsewhere.")
     try:
-        tested = contents.manifest_of(version.experiment.dataset).of_split("test")
+        tested = members.manifest_for(version.experiment, version.experiment.dataset).of_split("test")
         learned = int(answers.is_learned(version, tested).sum())
     except (Conflict, MissingObject, DamagedObject):
         return Check(question, "unknown", "The lists of images are not at hand.")

@@ -1,5 +1,6 @@
-"""How the images of a data set came to their splits: the flow of files, and at which level the splits are disjoint."""
+"""How the images of a training came to their splits: the flow of files, and at which level the splits are disjoint."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,10 @@ from sqlalchemy import select
 from ml import splits
 from ml.config import SPLITS
 from ml.manifest import ImageRow
-from webapp.datasets import contents
 from webapp.errors import Conflict
-from webapp.models import Dataset, db
+from webapp.models import Dataset, Experiment, db
 from webapp.storage import DamagedObject, MissingObject
+from webapp.studies import members
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,16 @@ class Partitions:
     group_leaks: int | None
     copy_leaks: int | None
     shared_pixels: int | None  # test images whose pixels are also in train
-    by_chance: int
+    by_chance: int | None  # None of a fold, whose cut was not held against chance
     by_chance_share: float
     grouped: int | None  # images with a group
     copies: int | None  # images with a copy or near copy
 
 
-def of(dataset: Dataset) -> Partitions:
-    """The partitions of a ready data set."""
-    rows = _rows(dataset)
+def of(experiment: Experiment) -> Partitions:
+    """The partitions on which an experiment was trained: those of its data set, or of its fold."""
+    dataset, is_fold = experiment.dataset, members.fold_of(experiment) is not None
+    rows = _rows(experiment)
     used = [row for row in rows or [] if not row.quarantined]
     keys = [row.path for row in used]
     groups, clusters = [row.group for row in used], [row.cluster for row in used]
@@ -80,7 +82,7 @@ def of(dataset: Dataset) -> Partitions:
         group_leaks=leaks(groups, nothing),
         copy_leaks=leaks(nothing, clusters),
         shared_pixels=_counted(rows, sum(row.split == "test" and row.sha256 in learned for row in used)),
-        by_chance=dataset.report.get("divided_by_chance", 0),
+        by_chance=None if is_fold else dataset.report.get("divided_by_chance", 0),
         by_chance_share=dataset.report.get("divided_share", 0.0),
         grouped=_counted(rows, sum(group is not None for group in groups)),
         copies=_counted(rows, sum(cluster is not None for cluster in clusters)),
@@ -104,16 +106,18 @@ def _counted(rows: Any, count: int) -> int | None:
     return None if rows is None else count
 
 
-def _rows(dataset: Dataset) -> tuple[ImageRow, ...] | None:
+def _rows(experiment: Experiment) -> tuple[ImageRow, ...] | None:
     try:
-        return contents.manifest_of(dataset).rows
+        return members.manifest_for(experiment, experiment.dataset).rows
     except (Conflict, MissingObject, DamagedObject):
         return None
 
 
 def _split(dataset: Dataset, name: str, used: list[ImageRow] | None) -> SplitFacts:
-    by_class = [int(entry.get(name, 0)) for entry in dataset.classes]
-    groups = [row.group for row in used or [] if row.split == name]
+    of_split = [row for row in used or [] if row.split == name]
+    labels, groups = Counter(row.label for row in of_split), [row.group for row in of_split]
+    counted = [int(entry.get(name, 0)) for entry in dataset.classes]
+    by_class = counted if used is None else [labels[entry["name"]] for entry in dataset.classes]
     return SplitFacts(
         name=name,
         images=sum(by_class),

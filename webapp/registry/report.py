@@ -9,12 +9,13 @@ from sqlalchemy import select
 
 from ml.intervals import Score
 from ml.prevalence import PredictiveValues, predictive_values
-from webapp.models import Dataset, Evaluation, ModelVersion, db, now
+from webapp.models import Dataset, Evaluation, Experiment, ModelVersion, db, now
 from webapp.registry import annex, figures, leakage, looks, partitions, reruns, service
 from webapp.registry.annex import Item
 from webapp.registry.leakage import Check
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
+from webapp.studies import members
 
 NAME = "card.html"
 PREVALENCES = (0.005, 0.01, 0.05, 0.20)
@@ -52,7 +53,7 @@ def html(version_id: int) -> str:
 def report_of(version: ModelVersion) -> Report:
     """Everything that the page says of the version, as it is now."""
     card, dataset, metrics = version.card, version.experiment.dataset, service.test_metrics(version)
-    found, ledger, external = partitions.of(dataset), looks.ledger_of(dataset), _external(version)
+    found, ledger, external = partitions.of(version.experiment), looks.ledger_of(dataset), _external(version)
     point = (metrics or {}).get("operating_point") or card.get("operating_point")
     level = partitions.level(found)
     facts = _facts(version, metrics, level, external)
@@ -129,7 +130,7 @@ def _facts(
         "subsets": "Files that fell out, and why: section 3.",
         "privacy": "Stored pixels carry no metadata. Burnt-in text and the source need a person.",
         "missing": "Unreadable files are rejected and listed; images without a label are left out: section 3.",
-        "assignment": f"Seed {dataset.options.get('seed', 0)}, whole groups and copies, or the archive's: section 4.",
+        "assignment": _assignment(version.experiment),
         "level": level,
         "model": f"{version.network}, {card.get('parameters', 0):,} parameters; softmax of the exported ONNX graph.",
         "software": "Section 2.",
@@ -163,3 +164,12 @@ def _facts(
     if external:
         facts["external"] = "Scored on other data sets, section 6; whether they are external needs a person."
     return facts
+
+
+def _assignment(experiment: Experiment) -> str:
+    """How the images were assigned to splits."""
+    if fold := members.fold_of(experiment):
+        number, k, seed = fold
+        return f"Fold {number} of {k} judges, the next one chooses. Cut by groups and copies, seed {seed}: section 4."
+    seed = experiment.dataset.options.get("seed", 0)
+    return f"Seed {seed}, whole groups and copies, or the archive's: section 4."

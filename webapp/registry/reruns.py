@@ -9,6 +9,7 @@ from sqlalchemy import select
 from ml.config import TrainConfig
 from webapp.models import Dataset, Experiment, ModelVersion, db
 from webapp.registry import service
+from webapp.studies import members
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,11 @@ def of(version: ModelVersion) -> Rerun | None:
 
 
 def _first_run(experiment: Experiment) -> ModelVersion | None:
-    """The oldest version of an equal configuration on data of the same content, if it is older than this one's."""
-    config = _settled(experiment.config)
+    """The oldest version of an equal configuration on data of the same content, if it is older than this one's.
+
+    Folds of one data set learn from other images each: only the same fold of the same cut is a run again.
+    """
+    config, fold = _settled(experiment.config), members.fold_of(experiment)
     earlier = (
         select(ModelVersion)
         .join(Experiment, ModelVersion.experiment_id == Experiment.id)
@@ -49,7 +53,8 @@ def _first_run(experiment: Experiment) -> ModelVersion | None:
         .where(Dataset.sha256 == experiment.dataset.sha256, Experiment.id < experiment.id)
         .order_by(Experiment.id)
     )
-    fitting = (row for row in db.session.scalars(earlier) if _settled(row.experiment.config) == config)
+    same_images = (row for row in db.session.scalars(earlier) if members.fold_of(row.experiment) == fold)
+    fitting = (row for row in same_images if _settled(row.experiment.config) == config)
     return next(fitting, None)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from webapp import audit, queue
 from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
-from webapp.models import EVALUATED_SPLITS, Activation, Evaluation, ModelVersion, User, db, find
+from webapp.models import EVALUATED_SPLITS, Activation, Dataset, Evaluation, ModelVersion, User, db, find
 
 REASON_LENGTH = 2000
 
@@ -84,6 +84,11 @@ def start_evaluation(version_id: int, dataset_id: int, split: str, user: User) -
     db.session.commit()
     queue.ring(queue.EVALUATE, evaluation.id)
     return evaluation
+
+
+def fitting_datasets(version: ModelVersion) -> list[Dataset]:
+    """The ready data sets of the version's classes, newest first."""
+    return [dataset for dataset in datasets.ready() if [entry["name"] for entry in dataset.classes] == version.classes]
 
 
 def get_evaluation(evaluation_id: int) -> Evaluation:

@@ -9,9 +9,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from ml.errors import BadConfig
 from ml.intervals import Score
 from ml.prevalence import predictive_values
-from webapp.datasets import service as datasets
 from webapp.errors import Invalid
-from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, Dataset, ModelVersion
+from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, ModelVersion
 from webapp.pagination import page_of
 from webapp.registry import comparison, files, looks, report, reruns, service
 from webapp.security import actor, allow
@@ -51,7 +50,7 @@ def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) ->
         looks=looks.ledger_of(evaluation.dataset) if evaluation else None,
         evaluations=service.evaluations(version),
         rerun=reruns.of(version),
-        fitting=_fitting_datasets(version),
+        fitting=service.fitting_datasets(version),
         splits=EVALUATED_SPLITS,
     )
 
@@ -70,10 +69,6 @@ def _predictive(metrics: dict[str, Any] | None) -> dict[str, Any]:
     except BadConfig as error:
         asked["error"] = str(error)
     return asked
-
-
-def _fitting_datasets(version: ModelVersion) -> list[Dataset]:
-    return [dataset for dataset in datasets.ready() if [entry["name"] for entry in dataset.classes] == version.classes]
 
 
 @bp.get("/<int:version_id>/files/<name>")

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from ml.folding import Member
-from webapp.models import Experiment
+from ml.folding import Member, as_seen
+from ml.manifest import Manifest
+from webapp.datasets import contents
+from webapp.models import Dataset, Experiment
 
 
 def of(experiment: Experiment) -> Member | None:
@@ -12,3 +14,18 @@ def of(experiment: Experiment) -> Member | None:
     if study is None or experiment.member is None:
         return None
     return Member(study=study.id, kind=study.kind, number=experiment.member, k=study.k, seed=study.config["seed"])
+
+
+def fold_of(experiment: Experiment) -> tuple[int, int, int] | None:
+    """Its number, k and the seed of the cut: on one data set equal ones judge the same images. None of no fold."""
+    member = of(experiment)
+    return (member.number, member.k, member.seed) if member and member.kind == "folds" else None
+
+
+def manifest_for(experiment: Experiment, dataset: Dataset) -> Manifest:
+    """The images of a data set with their splits as the version of the experiment knows them.
+
+    On the data that it was trained on these are those of its fold. Raises Conflict, MissingObject, DamagedObject.
+    """
+    is_own = dataset.id == experiment.dataset_id
+    return as_seen(contents.manifest_of(dataset), of(experiment) if is_own else None)
