@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ml import networks
+from ml import explain, networks
 from ml.artifact import FILES, Card, Parity, TrainedOn, file_sha256
 from ml.code_version import code_version
 from ml.config import Split, TrainConfig
 from ml.errors import ParityError
+from ml.halves import pooled
 from ml.images import InputSpec, to_input
 from ml.manifest import ImageRow, Manifest
 from ml.networks import Network, count_parameters
@@ -110,24 +111,44 @@ class _Served(nn.Module):
         return torch.softmax(self.network(images), dim=1)
 
 
+class _Explained(_Served):
+    """uint8 images -> probabilities, and what explains them: the two halves apart, and the weights of the second.
+
+    They cost an answer next to nothing: they are computed anyway or are constants.
+    """
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        halves, body = self.network.halves, self.network.body
+        pixels_NCHW = self.network.normalize(images)
+        grids = [halves.grid(body, pixels_NCHW)]
+        if self.network.flips:
+            grids.append(halves.grid(body, pixels_NCHW.flip(3)).flip(3))
+        features = [pooled(grid_NCHW) for grid_NCHW in grids]
+        logits_NK = torch.stack([halves.logits(body, features_NC) for features_NC in features]).mean(dim=0)
+        of_images = (torch.stack(grids, dim=1), torch.stack(features, dim=1))
+        return torch.softmax(logits_NK, dim=1), *of_images, *halves.weights(body).values()
+
+
 def write_files(network: Network, spec: InputSpec, folder: Path, tick: Callable[[], None] = lambda: None) -> None:
-    """state_dict.safetensors (names of the plain architecture), model.pt2 and model.onnx, both for any batch size."""
+    """state_dict.safetensors (names of the plain architecture), model.pt2 and model.onnx, both for any batch size.
+
+    model.onnx also gives what explains an answer, to who asks for it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in network.body.state_dict().items()}
     save_file(state, folder / "state_dict.safetensors")
     tick()
-    program = _program(_Served(network).eval(), spec)
-    torch.export.save(program, folder / "model.pt2")
+    torch.export.save(_program(_Served(network).eval(), spec), folder / "model.pt2")
     tick()
     with warnings.catch_warnings():
         # torch's own exporter still builds tree specifications in a way that torch deprecates.
         warnings.filterwarnings("ignore", r".*treespec.* is deprecated", FutureWarning)
         torch.onnx.export(
-            program,
+            _program(_Explained(network).eval(), spec),
             (),
             folder / "model.onnx",
             input_names=["images"],
-            output_names=["probabilities"],
+            output_names=["probabilities", *explain.OF_IMAGES, *network.halves.weights(network.body)],
             dynamic_shapes={"images": {0: "N"}},
             dynamo=True,
             external_data=False,

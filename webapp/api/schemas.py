@@ -1,5 +1,6 @@
 """What clients send and get: rows as JSON, bodies as models."""
 
+import base64
 import datetime
 from typing import Any
 
@@ -280,4 +281,5 @@ def predictions(loaded: Loaded, answered: list[Answered], request_id: str) -> di
 def _prediction(item: Answered) -> dict[str, Any]:
     if item.answer is None:
         return {"filename": item.filename, "error": item.error}
-    return {"filename": item.filename, **item.answer.model_dump(mode="json"), "heatmap_png": None}
+    heatmap = base64.b64encode(item.heatmap_png).decode() if item.heatmap_png else None
+    return {"filename": item.filename, **item.answer.model_dump(mode="json"), "heatmap_png": heatmap}

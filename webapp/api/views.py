@@ -32,7 +32,8 @@ Accepted = tuple[Json, int]
 @bp.post(f"{V1}/predict")
 @allow("viewer", scope="predict")
 def predict() -> Json:
-    loaded, answered = predictions.predict(bodies.images(), actor())
+    explains = bodies.switch("explain") or False
+    loaded, answered = predictions.predict(bodies.images(), actor(), explains)
     return schemas.predictions(loaded, answered, g.request_id)
 
 
