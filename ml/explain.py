@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
+
+from ml.config import Frozen
 
 Floats = NDArray[np.float32]
 OF_IMAGES = ("features_NVCHW", "embedding_NVC")  # outputs of a graph, beside the probabilities
@@ -20,6 +23,7 @@ MAX_SIDE_PX = 1024
 # Dark violet over red to yellow: rises in lightness, so it reads in grey and to colour-blind eyes.
 _COLOURS = ((20, 11, 53), (101, 21, 110), (188, 55, 84), (237, 105, 37), (251, 180, 26), (252, 255, 164))
 _STRONGEST_ALPHA = 230
+_SAME, _OTHER = 0.8, 0.5  # rank correlations
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,51 @@ class Seen:
         slopes_NVC = self.head.slopes(self.embedding_NVC, label_N) / (views * cells)
         maps_NHW: Floats = np.einsum("nvchw,nvc->nhw", self.features_NVCHW, slopes_NVC)
         return maps_NHW
+
+
+class MapChecks(Frozen):
+    """What becomes of the maps of some images when something changes, as rank correlations of their cells.
+
+    `shifted` by one pixel they must stay: at least 0.8. With the weights `shuffled`, cumulatively from the last stage
+    to the first, they must change: with all of them the mean absolute correlation is at most 0.5. None, or no stages,
+    where a map has too few cells to tell.
+    """
+
+    images: int
+    shifted: float | None = None
+    shuffled: dict[str, float] = Field(default_factory=dict)  # by stage
+    holds_still: bool | None = None
+    depends_on_weights: bool | None = None
+
+    @staticmethod
+    def of(images: int, shifted: float | None, shuffled: dict[str, float]) -> "MapChecks":
+        """With the verdicts."""
+        return MapChecks(
+            images=images,
+            shifted=shifted,
+            shuffled=shuffled,
+            holds_still=None if shifted is None else shifted >= _SAME,
+            depends_on_weights=[*shuffled.values()][-1] <= _OTHER if shuffled else None,
+        )
+
+
+def agreement(maps_NHW: Floats, others_NHW: Floats, is_signed: bool = True) -> float | None:
+    """Mean over the images of the rank correlation (Spearman 1904) of two maps; None where no pair has one.
+
+    Not signed, it is that of the absolute values: weights at random may turn a map around.
+    """
+    found = []
+    for map_HW, other_HW in zip(maps_NHW, others_NHW, strict=True):
+        ranks_2M = np.stack([_ranks(map_HW.ravel()), _ranks(other_HW.ravel())])
+        if (ranks_2M.std(axis=1) > 0).all():
+            found.append(float(np.atleast_2d(np.corrcoef(ranks_2M))[0, 1]))
+    return float(np.mean(found if is_signed else np.abs(found))) if found else None
+
+
+def _ranks(values_M: Floats) -> NDArray[np.float64]:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, inverse_M, count_U = np.unique(values_M, return_inverse=True, return_counts=True)
+    return np.take(np.cumsum(count_U) - (count_U - 1) / 2, inverse_M)
 
 
 def shares(map_HW: NDArray[np.floating]) -> NDArray[np.float32]:

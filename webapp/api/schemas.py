@@ -59,6 +59,7 @@ class NewEvaluation(Frozen):
     version: int = Field(ge=1, le=MAX_ID)
     dataset_id: int = Field(ge=1, le=MAX_ID)
     split: str = "test"
+    robustness: bool = False
 
 
 class Reason(Frozen):
@@ -228,6 +229,7 @@ def evaluation(row: Evaluation) -> dict[str, Any]:
         "attempts": row.attempts,
         "metrics": row.metrics,
         "confident_errors": row.confident_errors,
+        "robustness": row.robustness,
         "test_looks": looks.count(row.dataset),
         "created_at": moment(row.created_at),
         "finished_at": moment(row.finished_at),

@@ -241,7 +241,7 @@ def list_activations() -> Json:
 @allow("researcher")
 def create_evaluation() -> Accepted:
     wanted = bodies.body(schemas.NewEvaluation)
-    row = registry.start_evaluation(wanted.version, wanted.dataset_id, wanted.split, actor().user)
+    row = registry.start_evaluation(wanted.version, wanted.dataset_id, wanted.split, actor().user, wanted.robustness)
     return schemas.evaluation(row), 202
 
 
