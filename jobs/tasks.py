@@ -138,7 +138,7 @@ def _publish(
     card = made.card.model_copy(update={"study": member})
     card.write(folder)
     files = {path.name: work.keep(path) for path in sorted(folder.iterdir())}
-    _make_version(work, card, files, _scores(work, card, made.tested))
+    _make_version(work, card, files, _scores(work, card, made.tested, made.trained))
 
 
 def _make_version(work: Work, card: Card, files: dict[str, str], scores: dict[str, Any]) -> None:
@@ -171,8 +171,8 @@ def _make_version(work: Work, card: Card, files: dict[str, str], scores: dict[st
     work.attempt.end("succeeded", progress=1.0, phase="", eta_s=None)
 
 
-def _scores(work: Work, card: Card, evaluated: Any) -> dict[str, Any]:
-    """The columns of an evaluation; what was said of each image is kept in the store."""
+def _scores(work: Work, card: Card, evaluated: Any, trained: Any) -> dict[str, Any]:
+    """The columns of an evaluation; what was said of each image, and what explains it, is kept in the store."""
     from ml import evaluation, scored
 
     path = work.scratch / "scored"
@@ -182,26 +182,46 @@ def _scores(work: Work, card: Card, evaluated: Any) -> dict[str, Any]:
         "metrics": evaluated.metrics.model_dump(mode="json"),
         "confident_errors": [error.model_dump(mode="json") for error in errors],
         "predictions_sha256": work.keep(path),
+        "evidence_sha256": _evidence(work, evaluated, trained),
     }
 
 
+def _evidence(work: Work, evaluated: Any, trained: Any) -> str | None:
+    """Maps and nearest training images, kept; None for a version without maps."""
+    from ml.evidence import Evidence
+
+    if evaluated.maps_NHW is None:
+        return None
+    numbers, path = [one.number for one in evaluated.answers], work.scratch / "evidence"
+    Evidence.of(numbers, evaluated.maps_NHW, evaluated.embedding_NC, trained).write(path)
+    return work.keep(path)
+
+
 def _evaluate(work: Work) -> None:
-    from ml import evaluation
+    from ml import embedding, evaluation, robustness
     from ml.serving import Predictor
 
     row = db.session.get_one(Evaluation, work.attempt.row_id)
-    version, dataset, split = row.version, row.dataset, cast(Split, row.split)
+    version, dataset, split, is_stressed = row.version, row.dataset, cast(Split, row.split), row.is_stressed
     is_own = dataset.id == version.experiment.dataset_id
     member = members.of(version.experiment) if is_own else None  # a fold's test images, not those that it learned
     db.session.expunge_all()
     db.session.remove()
     card = Card.model_validate(version.card)
 
-    def report(done: int, total: int) -> None:
-        work.attempt.report(progress=done / max(total, 1), phase="scoring images")
+    def report(phase: str, done: int, total: int) -> None:
+        work.attempt.report(progress=done / max(total, 1), phase=phase)
 
     with work.store.fetch(version.model_sha256) as path, work.images_of(dataset) as (stored, packs):
         manifest = as_seen(stored, member)
         predictor = Predictor(path, card, threads=0)
-        evaluated = evaluation.evaluate_split(predictor, manifest, packs, split, card.operating_point, report)
-    work.attempt.end("succeeded", progress=1.0, phase="", **_scores(work, card, evaluated))
+        asked = (predictor, manifest, packs, split, card.operating_point)
+        evaluated = evaluation.evaluate_split(*asked, functools.partial(report, "scoring images"))
+        stressed = robustness.measure(*asked, functools.partial(report, "changing images")) if is_stressed else None
+    trained = None
+    if embedding.NAME in version.files:
+        with work.store.fetch(version.files[embedding.NAME]) as path:
+            trained = embedding.Embeddings.read(path)
+    scores = _scores(work, card, evaluated, trained)
+    kept = stressed.model_dump(mode="json") if stressed else None
+    work.attempt.end("succeeded", progress=1.0, phase="", robustness=kept, **scores)

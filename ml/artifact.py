@@ -14,6 +14,7 @@ from ml.code_version import CodeVersion
 from ml.config import Frozen, Split, TrainConfig
 from ml.conformal import ConformalRule
 from ml.errors import BadArtifact
+from ml.explain import MapChecks
 from ml.folding import Member
 from ml.images import InputSpec
 from ml.metrics import Metrics, OperatingPoint
@@ -57,6 +58,7 @@ class Card(Frozen):
     metrics: Metrics | None = None  # of the split 'test'
     validation_metrics: Metrics | None = None
     parity: Parity
+    maps: MapChecks | None = None  # None on a card of a release without maps
     parameters: int
     seed: int
     epochs_run: int

@@ -29,6 +29,10 @@ class BadArtifact(MlError):
     """A stored model version is damaged, incomplete or of an unknown format."""
 
 
+class NoExplanation(MlError):
+    """A version was asked for what its graph does not give."""
+
+
 class ParityError(MlError):
     """The exported graph does not compute what the trained network computes."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ml import conformal, images, metrics, temperature
 from ml.config import Frozen, Split
 from ml.conformal import ConformalRule
-from ml.decisions import OperatingPoint, choose_threshold
+from ml.decisions import OperatingPoint, choose_threshold, decide
 from ml.errors import BadConfig
 from ml.manifest import ImageRow, Manifest
 from ml.metrics import Metrics
@@ -42,6 +42,8 @@ class Evaluated:
     answers: list[Scored]
     truth_N: NDArray[np.int64]
     probabilities_NK: NDArray[np.float32]
+    maps_NHW: NDArray[np.float32] | None = None  # of the classes decided for; None where the version has no maps
+    embedding_NC: NDArray[np.float32] | None = None
 
 
 def evaluate_split(
@@ -59,20 +61,18 @@ def evaluate_split(
     """
     card = predictor.card
     _check_classes(card.classes, manifest.classes)
-    rows = [
-        (number, row)
-        for number, row in enumerate(manifest.rows)
-        if split in ("all", row.split) and not row.quarantined  # which label is right is not known
-    ]
+    rows = rows_of(manifest, split)
     answers: list[Scored] = []
-    parts_NK = [np.zeros((0, len(card.classes)), np.float32)]
+    parts: list[tuple[NDArray[np.float32], ...]] = []
     report(0, len(rows))
-    for batch in _batches(rows):
-        parts_NK.append(predictor.probabilities(_pixels(predictor, packs, batch)))
-        answers += _scored(predictor, batch, parts_NK[-1], operating_point)
+    for batch_NCHW in pixels(predictor, packs, rows):
+        parts.append(_said(predictor, batch_NCHW, operating_point))
+        batch = rows[len(answers) : len(answers) + len(batch_NCHW)]
+        answers += _scored(predictor, batch, parts[-1][0], operating_point)
         report(len(answers), len(rows))
     truth_N = np.array([card.classes.index(row.label) for _, row in rows], np.int64)
-    probabilities_NK = np.concatenate(parts_NK)
+    nothing_NK = np.zeros((0, len(card.classes)), np.float32)
+    probabilities_NK, *evidence = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)] or [nothing_NK]
     scores = metrics.evaluate(
         truth_N,
         probabilities_NK,
@@ -82,7 +82,33 @@ def evaluate_split(
         groups=[row.group for _, row in rows],
         rules=card.conformal,
     )
-    return Evaluated(scores, answers, truth_N, probabilities_NK)
+    return Evaluated(scores, answers, truth_N, probabilities_NK, *evidence)
+
+
+def rows_of(manifest: Manifest, split: Split | Literal["all"]) -> list[NumberedRow]:
+    """The images of a split with their numbers; of those in quarantine it is not known which label is right."""
+    return [
+        (number, row) for number, row in enumerate(manifest.rows) if split in ("all", row.split) and not row.quarantined
+    ]
+
+
+def pixels(predictor: Predictor, packs: PackReader, rows: Sequence[NumberedRow]) -> Iterator[NDArray[np.uint8]]:
+    """The images as the network takes them, in batches."""
+    spec = predictor.card.input
+    for start in range(0, len(rows), BATCH_SIZE):
+        batch = rows[start : start + BATCH_SIZE]
+        yield np.stack([images.to_input(packs.read(row.pack, row.member), spec) for _, row in batch])
+
+
+def _said(
+    predictor: Predictor, batch_NCHW: NDArray[np.uint8], operating_point: OperatingPoint | None
+) -> tuple[NDArray[np.float32], ...]:
+    """Probabilities of a batch; with them the maps of the decided classes and the embeddings, if there are any."""
+    if not predictor.can_explain:
+        return (predictor.probabilities(batch_NCHW),)
+    card, seen = predictor.card, predictor.see(batch_NCHW)
+    decided_N = decide(seen.probabilities_NK, card.classes, card.positive_class, operating_point)
+    return seen.probabilities_NK, seen.maps(decided_N), seen.embedding_NVC.mean(axis=1)
 
 
 def choose_operating_point(
@@ -133,16 +159,6 @@ def _check_classes(of_version: Sequence[str], of_dataset: Sequence[str]) -> None
             f"The version knows the classes {list(of_version)}, the data set has {list(of_dataset)}. "
             "Choose a data set of the same classes."
         )
-
-
-def _batches(rows: Sequence[NumberedRow]) -> Iterator[Sequence[NumberedRow]]:
-    for start in range(0, len(rows), BATCH_SIZE):
-        yield rows[start : start + BATCH_SIZE]
-
-
-def _pixels(predictor: Predictor, packs: PackReader, batch: Sequence[NumberedRow]) -> NDArray[np.uint8]:
-    spec = predictor.card.input
-    return np.stack([images.to_input(packs.read(row.pack, row.member), spec) for _, row in batch])
 
 
 def _scored(

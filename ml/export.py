@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
-from ml import networks
+from ml import explain, networks, sanity
 from ml.artifact import FILES, Card, Parity, TrainedOn, file_sha256
 from ml.code_version import code_version
 from ml.config import Split, TrainConfig
@@ -24,6 +23,7 @@ from ml.manifest import ImageRow, Manifest
 from ml.networks import Network, count_parameters
 from ml.onnx_runtime import onnxruntime
 from ml.pack import PackReader
+from ml.served import Explained, Served
 from ml.training import Fitted
 
 PARITY_TOLERANCE = 1e-4
@@ -51,7 +51,8 @@ def export(
     spec = InputSpec(size_px=config.image_size_px)
     network = fitted.network.cpu().float().eval()
     write_files(network, spec, folder, tick)
-    parity = prove_parity(network, folder / "model.onnx", _proof_images(manifest, packs, spec))
+    proof_NCHW = _proof_images(manifest, packs, spec)
+    parity = prove_parity(network, folder / "model.onnx", proof_NCHW)
     counts: dict[Split, int] = {split: len(manifest.of_split(split)) for split in get_args(Split)}
     return Card(
         name=name,
@@ -67,6 +68,7 @@ def export(
             images=counts,
         ),
         parity=parity,
+        maps=sanity.check(network, config.network, proof_NCHW),
         parameters=count_parameters(network),
         seed=config.seed,
         epochs_run=len(fitted.history),
@@ -87,8 +89,10 @@ def export_again(folder: Path, manifest: Manifest, packs: PackReader) -> Card:
     network = networks.build(card.config, len(card.classes)).eval()
     network.body.load_state_dict(load_file(folder / "state_dict.safetensors"))
     write_files(network, card.input, folder)
-    parity = prove_parity(network, folder / "model.onnx", _proof_images(manifest, packs, card.input))
-    return card.model_copy(update={"parity": parity, "packages": _packages(), "files": _hashes(folder)})
+    proof_NCHW = _proof_images(manifest, packs, card.input)
+    parity = prove_parity(network, folder / "model.onnx", proof_NCHW)
+    maps = sanity.check(network, card.network, proof_NCHW)
+    return card.model_copy(update={"parity": parity, "maps": maps, "packages": _packages(), "files": _hashes(folder)})
 
 
 def _packages() -> dict[str, str]:
@@ -99,35 +103,26 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in FILES}
 
 
-class _Served(nn.Module):
-    """uint8 images -> probabilities: the network as clients meet it."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.softmax(self.network(images), dim=1)
-
-
 def write_files(network: Network, spec: InputSpec, folder: Path, tick: Callable[[], None] = lambda: None) -> None:
-    """state_dict.safetensors (names of the plain architecture), model.pt2 and model.onnx, both for any batch size."""
+    """state_dict.safetensors (names of the plain architecture), model.pt2 and model.onnx, both for any batch size.
+
+    model.onnx also gives what explains an answer, to who asks for it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in network.body.state_dict().items()}
     save_file(state, folder / "state_dict.safetensors")
     tick()
-    program = _program(_Served(network).eval(), spec)
-    torch.export.save(program, folder / "model.pt2")
+    torch.export.save(_program(Served(network).eval(), spec), folder / "model.pt2")
     tick()
     with warnings.catch_warnings():
         # torch's own exporter still builds tree specifications in a way that torch deprecates.
         warnings.filterwarnings("ignore", r".*treespec.* is deprecated", FutureWarning)
         torch.onnx.export(
-            program,
+            _program(Explained(network).eval(), spec),
             (),
             folder / "model.onnx",
             input_names=["images"],
-            output_names=["probabilities"],
+            output_names=["probabilities", *explain.OF_IMAGES, *network.halves.weights(network.body)],
             dynamic_shapes={"images": {0: "N"}},
             dynamo=True,
             external_data=False,
@@ -136,7 +131,7 @@ def write_files(network: Network, spec: InputSpec, folder: Path, tick: Callable[
     tick()
 
 
-def _program(served: _Served, spec: InputSpec) -> torch.export.ExportedProgram:
+def _program(served: Served, spec: InputSpec) -> torch.export.ExportedProgram:
     # Two images: torch would keep a batch of one as a constant.
     example_NCHW = torch.zeros(2, spec.channels, spec.size_px, spec.size_px, dtype=torch.uint8)
     program = torch.export.export(served, (example_NCHW,), dynamic_shapes={"images": {0: torch.export.Dim("N", min=1)}})
@@ -150,7 +145,7 @@ def prove_parity(network: Network, model_path: Path, images_NCHW: NDArray[np.uin
     session = onnxruntime.InferenceSession(model_path, providers=["CPUExecutionProvider"])
     served_NK = session.run(["probabilities"], {"images": images_NCHW})[0]
     with torch.inference_mode():
-        trained_NK = _Served(network).eval()(torch.from_numpy(images_NCHW)).numpy()
+        trained_NK = Served(network).eval()(torch.from_numpy(images_NCHW)).numpy()
     difference = float(np.abs(served_NK - trained_NK).max())
     if not difference <= PARITY_TOLERANCE:
         raise ParityError(

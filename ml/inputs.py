@@ -122,7 +122,7 @@ def inputs_of(
     whichever worker computes them.
     """
     halves = network.halves
-    if halves is None or not network.has_frozen_features:
+    if not network.has_frozen_features:
         return Pictures(config, train, validation, device)
     passes = _Passes(network, halves, device, dtype, report)
     passes.total = config.feature_views * len(train) + (1 + network.flips) * len(validation)

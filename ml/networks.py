@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.config import TrainConfig
+from ml.halves import Halves, linear_halves, swish_halves
 from ml.torchvision_cpu import torchvision
 
 # Of ImageNet's training set; the pretrained networks expect them, the small one does not mind.
@@ -31,18 +32,6 @@ class Normalize(nn.Module):
         return (images_NCHW.float() - self.mean) / self.std
 
 
-@dataclass(frozen=True)
-class Halves:
-    """A body in two: `features` of normalised images, shape (N, F), and their logits. One after the other is the body.
-
-    `classifier` is the part of the body that alone is used after the features.
-    """
-
-    features: Callable[[Any, Tensor], Tensor]
-    logits: Callable[[Any, Tensor], Tensor]
-    classifier: str
-
-
 class Network(nn.Module):
     """Images (uint8, or float in [0, 255]) -> logits_NK. Frozen parts neither learn nor move their statistics."""
 
@@ -51,7 +40,8 @@ class Network(nn.Module):
         body: nn.Module,
         head: str,
         frozen: Sequence[str] = (),
-        halves: Halves | None = None,
+        *,
+        halves: Halves,
         flips: bool = False,
     ) -> None:
         """`body` keeps the parameter names of its architecture; `head` is the name of its last layer.
@@ -78,8 +68,6 @@ class Network(nn.Module):
     @property
     def has_frozen_features(self) -> bool:
         """Whether nothing before the classifier learns: its features need to be computed only once."""
-        if self.halves is None:
-            return False
         learning = [name for name, parameter in self.body.named_parameters() if parameter.requires_grad]
         return all(name.startswith(self.halves.classifier + ".") for name in learning)
 
@@ -106,15 +94,15 @@ class Network(nn.Module):
 @dataclass(frozen=True)
 class Architecture:
     """A body for (configuration, number of classes), its last layer, its parts by stage from the input to the last
-    layer, what stays frozen, where ImageNet weights are.
+    layer, its halves, what stays frozen, where ImageNet weights are.
     """
 
     body: Callable[[TrainConfig, int], nn.Module]
     head: str
     stages: tuple[tuple[str, ...], ...]
+    halves: Halves
     frozen: Callable[[TrainConfig], Sequence[str]] = lambda config: ()
     imagenet_url: str = ""
-    halves: Halves | None = None
 
 
 class _Stage(nn.Module):
@@ -160,6 +148,14 @@ def _small_network(config: TrainConfig, classes: int) -> nn.Module:
     return body
 
 
+def _small_network_grid(body: Any, images_NCHW: Tensor) -> Tensor:
+    grid_NCHW: Tensor = body.stages(body.stem(images_NCHW))
+    return grid_NCHW
+
+
+_SMALL_NETWORK = linear_halves(_small_network_grid, "head", lambda body, features_NC: body.pool[2](features_NC))
+
+
 def _resnet18(config: TrainConfig, classes: int) -> nn.Module:
     """torchvision's ResNet18; dropout sits in the pooling, so that parameter names stay torchvision's."""
     body = torchvision.models.resnet18(num_classes=classes)
@@ -167,15 +163,14 @@ def _resnet18(config: TrainConfig, classes: int) -> nn.Module:
     return body
 
 
-def _resnet18_features(body: Any, images_NCHW: Tensor) -> Tensor:
+def _resnet18_grid(body: Any, images_NCHW: Tensor) -> Tensor:
     grid_NCHW = body.maxpool(body.relu(body.bn1(body.conv1(images_NCHW))))
     for stage in (body.layer1, body.layer2, body.layer3, body.layer4):
         grid_NCHW = stage(grid_NCHW)
-    return torch.flatten(body.avgpool[0](grid_NCHW), 1)
+    return grid_NCHW
 
 
-_RESNET18 = Halves(_resnet18_features, lambda body, features_NF: body.fc(body.avgpool[1](features_NF)), "fc")
-
+_RESNET18 = linear_halves(_resnet18_grid, "fc", lambda body, features_NC: body.avgpool[1](features_NC))
 
 _RESNET18_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",), ("fc",))
 
@@ -191,40 +186,41 @@ def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
     return body
 
 
-def _mobilenet_v3_features(body: Any, images_NCHW: Tensor) -> Tensor:
-    return torch.flatten(body.avgpool(body.features(images_NCHW)), 1)
-
-
-_MOBILENET_V3 = Halves(_mobilenet_v3_features, lambda body, features_NF: body.classifier(features_NF), "classifier")
+_MOBILENET_V3 = swish_halves(lambda body, images_NCHW: body.features(images_NCHW), "classifier")
 _MOBILENET_V3_STAGES = (("features",), ("classifier",))
 
 _DOWNLOADS = "https://download.pytorch.org/models/"
 
 REGISTRY: dict[str, Architecture] = {
-    "cnn": Architecture(_small_network, "head", (("stem",), ("stages.0",), ("stages.1",), ("stages.2",), ("head",))),
+    "cnn": Architecture(
+        _small_network,
+        "head",
+        (("stem",), ("stages.0",), ("stages.1",), ("stages.2",), ("head",)),
+        _SMALL_NETWORK,
+    ),
     "resnet18": Architecture(
         _resnet18,
         "fc",
         _RESNET18_STAGES,
+        _RESNET18,
         _frozen_resnet18_parts,
         _DOWNLOADS + "resnet18-f37072fd.pth",
-        _RESNET18,
     ),
     "mobilenet_v3_small": Architecture(
         _mobilenet_v3("mobilenet_v3_small"),
         "classifier.3",
         _MOBILENET_V3_STAGES,
+        _MOBILENET_V3,
         lambda config: ("features",),
         _DOWNLOADS + "mobilenet_v3_small-047dcff4.pth",
-        _MOBILENET_V3,
     ),
     "mobilenet_v3_large": Architecture(
         _mobilenet_v3("mobilenet_v3_large"),
         "classifier.3",
         _MOBILENET_V3_STAGES,
+        _MOBILENET_V3,
         lambda config: ("features",),
         _DOWNLOADS + "mobilenet_v3_large-5c1a4163.pth",
-        _MOBILENET_V3,
     ),
 }
 
@@ -237,7 +233,7 @@ def build(config: TrainConfig, classes: int) -> Network:
     architecture = REGISTRY[config.network]
     frozen = () if config.initial_weights == "none" else architecture.frozen(config)
     body = architecture.body(config, classes)
-    return Network(body, architecture.head, frozen, architecture.halves, config.flip_at_test)
+    return Network(body, architecture.head, frozen, halves=architecture.halves, flips=config.flip_at_test)
 
 
 def waiting_parts(config: TrainConfig, epoch: int) -> list[str]:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import evaluation, export
-from ml.artifact import Card
+from ml import embedding, evaluation, export
+from ml.artifact import Card, file_sha256
 from ml.config import TrainConfig
+from ml.embedding import Embeddings
 from ml.evaluation import Evaluated
 from ml.manifest import Manifest
 from ml.pack import PackReader
@@ -16,10 +17,11 @@ from ml.training import Fitted
 
 @dataclass(frozen=True)
 class Release:
-    """The card, as it lies in the folder, and the answers on 'test' that its scores come from."""
+    """The card, as it lies in the folder, the answers on 'test' that its scores come from, and the training images."""
 
     card: Card
     tested: Evaluated
+    trained: Embeddings
 
 
 def release(
@@ -55,7 +57,10 @@ def release(
     point = evaluation.choose_operating_point(validated, config.operating_target, config.operating_value)
     predictor.card = card.model_copy(update={"conformal": evaluation.conformal_rules(validated)})
     tested = evaluation.evaluate_split(predictor, manifest, packs, "test", point, report)
+    trained = embedding.of_split(predictor, manifest, packs, "train", lambda done, total: report(0, 0))
+    trained.write(folder / embedding.NAME)
     scores = {
+        "files": {**card.files, embedding.NAME: file_sha256(folder / embedding.NAME)},
         "operating_point": point,
         "temperature": evaluation.fit_temperature(validated, tested),
         "metrics": tested.metrics,
@@ -63,4 +68,4 @@ def release(
     }
     card = predictor.card.model_copy(update=scores)
     card.write(folder)
-    return Release(card, tested)
+    return Release(card, tested, trained)

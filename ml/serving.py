@@ -1,16 +1,18 @@
 """Serving: an exported version answers what an image shows. ONNX Runtime on the processor, free of torch."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import images
+from ml import explain, images
 from ml.artifact import Card
 from ml.config import Frozen
 from ml.decisions import OperatingPoint, decide
-from ml.errors import BadArtifact
+from ml.errors import BadArtifact, NoExplanation
+from ml.explain import Head, Seen
 from ml.onnx_runtime import errors, onnxruntime
 
 INPUT_NAME = "images"
@@ -66,18 +68,50 @@ class Predictor:
                 f"The model of '{card.name}' does not load: it is damaged or needs a newer ONNX Runtime. "
                 "Export the version again."
             ) from error
+        self._given = [node.name for node in self._session.get_outputs()]
         self._check_signature()
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether the graph gives what a class activation map needs; one of an old release does not."""
+        return len(self._given) > 1
 
     def probabilities(self, batch_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         """probabilities_NK of images as `ml.images.to_input` makes them. Raises BadArtifact if one is not finite."""
         if not len(batch_NCHW):
             return np.zeros((0, len(self.card.classes)), np.float32)
-        (probabilities_NK,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: batch_NCHW})
-        if not np.isfinite(probabilities_NK).all():
+        return self._run([OUTPUT_NAME], batch_NCHW)[0]
+
+    def see(self, batch_NCHW: NDArray[np.uint8]) -> Seen:
+        """The probabilities of one image or more, and what explains them. Raises BadArtifact, NoExplanation."""
+        if not self.can_explain:
+            raise NoExplanation(
+                f"'{self.card.name}' was exported by a release without class activation maps, so it has none. "
+                "Ask without them, or train again and activate the new version."
+            )
+        return Seen(self._head, *self._run([OUTPUT_NAME, *explain.OF_IMAGES], batch_NCHW))
+
+    @functools.cached_property
+    def _head(self) -> Head:
+        """Constants of the graph, which tells them with any image."""
+        size_px, names = self.card.input.size_px, self._given[1 + len(explain.OF_IMAGES) :]
+        blank_NCHW = np.zeros((1, self.card.input.channels, size_px, size_px), np.uint8)
+        return Head.of(dict(zip(names, self._run([OUTPUT_NAME, *names], blank_NCHW)[1:], strict=True)))
+
+    def _run(self, outputs: list[str], batch_NCHW: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The outputs, the first of which are the probabilities."""
+        found: list[NDArray[np.float32]] = self._session.run(outputs, {INPUT_NAME: batch_NCHW})
+        if not np.isfinite(found[0]).all():
             raise BadArtifact(
                 f"The model of '{self.card.name}' gave a probability that is not a number. Activate another version."
             )
-        return np.asarray(probabilities_NK, np.float32)
+        return found
+
+    def explain(self, image_HWC: NDArray[np.uint8]) -> tuple[Answer, NDArray[np.float32]]:
+        """What the model says of one decoded image, and the map_HW of its label. Raises BadArtifact, NoExplanation."""
+        seen = self.see(images.to_input(image_HWC, self.card.input)[None])
+        (answer,) = self.judge(seen.probabilities_NK, self.card.operating_point)
+        return answer, seen.maps(np.array([self.card.classes.index(answer.label)]))[0]
 
     def answer(self, image_HWC: NDArray[np.uint8]) -> Answer:
         """What the model says of one decoded image of any size."""
@@ -115,18 +149,20 @@ class Predictor:
             raise BadArtifact(f"The probabilities of '{self.card.name}' add up to {total:.3f}, not to 1.")
 
     def _check_signature(self) -> None:
-        """Compares names, types and shapes; the size of the batch is free."""
-        size_px = self.card.input.size_px
+        """Compares names, types and shapes; the size of the batch is free. What explains is told by its names."""
+        size_px, classes = self.card.input.size_px, len(self.card.classes)
         expected = (
             [(INPUT_NAME, "tensor(uint8)", [self.card.input.channels, size_px, size_px])],
-            [(OUTPUT_NAME, "tensor(float)", [len(self.card.classes)])],
+            [(OUTPUT_NAME, "tensor(float)", [classes])],
         )
         found = tuple(
             [(node.name, node.type, node.shape[1:]) for node in nodes]
-            for nodes in (self._session.get_inputs(), self._session.get_outputs())
+            for nodes in (self._session.get_inputs(), self._session.get_outputs()[:1])
         )
-        if found != expected:
+        beside = tuple(self._given[1:])
+        known = ((), *(explain.OF_IMAGES + explain.OF_HEAD[:weights] for weights in (1, 3)))
+        if found != expected or beside not in known:
             raise BadArtifact(
-                f"The model of '{self.card.name}' takes and gives {found}; its card says {expected}. "
+                f"The model of '{self.card.name}' takes and gives {found} and {beside}; its card says {expected}. "
                 "Export the version again."
             )

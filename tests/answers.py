@@ -1,5 +1,6 @@
 """Evaluations whose answers for single images are kept, as a worker keeps them."""
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ml import metrics, scored
+from ml import embedding, evaluation, metrics, scored
+from ml.artifact import Card
+from ml.evidence import Evidence
 from ml.folding import as_seen
+from ml.pack import PackReader
+from ml.serving import Predictor
 from tests import factories
 from webapp.datasets import contents
 from webapp.models import Dataset, Evaluation, ModelVersion, db
@@ -43,10 +48,39 @@ def make_answered(
         "status": "succeeded",
         "progress": 1.0,
     }
-    evaluation = Evaluation(version=version, dataset=dataset, split=split, **{**facts, **values})
-    db.session.add(evaluation)
+    row = Evaluation(version=version, dataset=dataset, split=split, **{**facts, **values})
+    db.session.add(row)
     db.session.commit()
-    return evaluation
+    return row
+
+
+def make_inspected(version: ModelVersion, split: str = "test", **values: Any) -> Evaluation:
+    """A finished evaluation with the evidence that a worker keeps: real maps, real neighbours."""
+    with contextlib.ExitStack() as stack:
+        fetched = [stack.enter_context(contents.store().fetch(version.model_sha256))]
+        dataset = version.experiment.dataset
+        fetched += [stack.enter_context(contents.store().fetch(sha256)) for sha256 in dataset.pack_sha256s]
+        packs = stack.enter_context(PackReader(fetched[1:]))
+        asked = Predictor(fetched[0], Card.model_validate(version.card)), contents.manifest_of(dataset), packs
+        found = evaluation.evaluate_split(*asked, split, None, lambda done, total: None)
+        trained = embedding.of_split(*asked, "train")
+    numbers = [one.number for one in found.answers]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "evidence"
+        Evidence.of(numbers, found.maps_NHW, found.embedding_NC, trained).write(path)
+        evidence_sha256 = _stored(path)
+    facts = {
+        "metrics": found.metrics.model_dump(mode="json"),
+        "confident_errors": [one.model_dump(mode="json") for one in evaluation.confident_errors(found)],
+        "predictions_sha256": _kept(version, numbers, found.probabilities_NK),
+        "evidence_sha256": evidence_sha256,
+        "status": "succeeded",
+        "progress": 1.0,
+    }
+    row = Evaluation(version=version, dataset=dataset, split=split, **{**facts, **values})
+    db.session.add(row)
+    db.session.commit()
+    return row
 
 
 def make_other_version(version: ModelVersion, **values: Any) -> ModelVersion:
@@ -59,5 +93,9 @@ def _kept(version: ModelVersion, numbers: list[int], probabilities_NK: np.ndarra
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scored"
         scored.write(path, version.classes, zip(numbers, probabilities_NK.tolist(), strict=True))
-        with path.open("rb") as stream:
-            return contents.store().keep(stream)
+        return _stored(path)
+
+
+def _stored(path: Path) -> str:
+    with path.open("rb") as stream:
+        return contents.store().keep(stream)

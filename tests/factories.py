@@ -118,8 +118,13 @@ def make_experiment(dataset: Dataset | None = None, user: User | None = None, **
     return _saved(Experiment(dataset=dataset or make_dataset(), **{**facts, **values}))
 
 
-def make_version(experiment: Experiment | None = None, leaning: float = 0.0, **values: Any) -> ModelVersion:
-    """A version whose graph tells bright images from dark ones; `leaning` draws it towards the last class."""
+def make_version(
+    experiment: Experiment | None = None, leaning: float = 0.0, explains: bool = True, **values: Any
+) -> ModelVersion:
+    """A version whose graph tells bright images from dark ones; `leaning` draws it towards the last class.
+
+    Without `explains` it is one of an old release, which gives nothing but probabilities.
+    """
     experiment = experiment or make_experiment(status="succeeded", progress=1.0)
     manifest = contents.manifest_of(experiment.dataset)
     config = TrainConfig.model_validate(experiment.config)
@@ -130,7 +135,7 @@ def make_version(experiment: Experiment | None = None, leaning: float = 0.0, **v
         described = small_version.card(manifest.classes, config.image_size_px).model_copy(
             update={"name": experiment.name, "network": config.network, "config": config, "dataset": origin}
         )
-        card = small_version.write(folder, described, leaning)
+        card = small_version.write(folder, described, leaning, explains)
         files = {path.name: _kept(path) for path in sorted(folder.iterdir())}
     facts = {
         "name": card.name,

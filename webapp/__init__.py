@@ -50,7 +50,7 @@ def _register(app: Flask) -> None:
     from webapp.experiments import views as experiments
     from webapp.predictions import active, journal
     from webapp.predictions import views as predictions
-    from webapp.registry import analysis
+    from webapp.registry import analysis, inspection
     from webapp.registry import views as registry
     from webapp.resumable import views as resumable
     from webapp.studies import views as studies
@@ -67,6 +67,7 @@ def _register(app: Flask) -> None:
         gallery,
         review,
         analysis,
+        inspection,
         experiments,
         predictions,
         registry,

@@ -286,6 +286,9 @@ class Evaluation(Attempted, Base):
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     confident_errors: Mapped[list[Any]] = mapped_column(default=list)
     predictions_sha256: Mapped[str | None] = mapped_column(String(64))
+    evidence_sha256: Mapped[str | None] = mapped_column(String(64))  # maps and nearest training images
+    is_stressed: Mapped[bool] = mapped_column(default=False)  # whether robustness is asked for
+    robustness: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     version: Mapped[ModelVersion] = relationship()

@@ -13,7 +13,8 @@ def in_use() -> set[str]:
         used.update(parts or [])
     for manifest_sha256, packs in db.session.execute(select(Dataset.manifest_sha256, Dataset.pack_sha256s)):
         used |= {manifest_sha256, *packs}
-    used |= set(db.session.scalars(select(Evaluation.predictions_sha256)))
+    for kept in db.session.execute(select(Evaluation.predictions_sha256, Evaluation.evidence_sha256)):
+        used |= set(kept)
     used |= set(db.session.scalars(select(Experiment.checkpoint_sha256).where(Experiment.status != "succeeded")))
     for files in db.session.scalars(select(ModelVersion.files)):
         used |= set(files.values())

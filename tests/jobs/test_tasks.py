@@ -13,6 +13,7 @@ from webapp.datasets import service as datasets
 from webapp.datasets.service import store
 from webapp.experiments import service as experiments
 from webapp.models import FINAL_STATUSES, User
+from webapp.registry import evidence
 from webapp.registry import service as registry
 
 
@@ -31,16 +32,21 @@ def test_an_archive_becomes_a_version_with_metrics(processes: Processes, researc
     assert (experiment.status, experiment.failed_because, experiment.attempts) == ("succeeded", None, 1)
     assert [epoch.number for epoch in experiment.epochs] == [1, 2, 3]
     version = experiment.version
-    assert set(version.files) == {"model.onnx", "state_dict.safetensors", "model.pt2", "card.json"}
+    assert set(version.files) == {"model.onnx", "state_dict.safetensors", "model.pt2", "card.json", "embeddings.npz"}
     assert version.card["parity"]["max_abs_difference"] <= 1e-4
     tested = registry.test_evaluation(version)
     assert tested.metrics["n"] == sum(entry["test"] for entry in dataset.classes)
     assert tested.metrics["operating_point"]["chosen_on"] == "validation"
 
-    again = registry.start_evaluation(version.id, dataset.id, "test", researcher)
+    again = registry.start_evaluation(version.id, dataset.id, "test", researcher, is_stressed=True)
     again = wait_for(again, is_over)
     assert again.metrics == tested.metrics
     assert again.predictions_sha256 == tested.predictions_sha256
+    assert again.evidence_sha256 == tested.evidence_sha256
+    assert tested.robustness is None
+    assert again.robustness["outcomes"][0]["accuracy"] == tested.metrics["accuracy"]
+    nearest = evidence.neighbours(tested, int(evidence.of(tested).number_N[0]))
+    assert {one.row.split for one in nearest} == {"train"}
     with store().fetch(tested.predictions_sha256) as path:
         said = [scored.find(path, number) for number in range(dataset.images)]
     assert sum(answer is not None for answer in said) == tested.metrics["n"]

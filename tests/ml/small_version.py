@@ -24,32 +24,51 @@ def write_model(
     gain: float = 50.0,
     output: str = "probabilities",
     leaning: float = 0.0,
+    explains: bool = True,
 ) -> None:
-    """softmax over the classes k of k * gain * (mean brightness - MIDDLE); the last one's logit gets `leaning` more."""
+    """softmax over the classes k of k * gain * (mean brightness - MIDDLE); the last one's logit gets `leaning` more.
+
+    The mean is that of a map of 4 x 4 cells, so brightness itself is what speaks for the last class.
+    """
+    side = size_px // 4
     slopes = np.arange(classes, dtype=np.float32)[None, :] * np.float32(gain)
     constants = {
-        "axes": np.array([1, 2, 3]),
+        "channel": np.array([1]),
+        "sides": np.array([2, 3]),
         "scale": np.array(1 / 255, np.float32),
         "middle": np.array(MIDDLE, np.float32),
         "slopes": slopes,
+        "one": np.array([1]),
         "bias": np.eye(classes, dtype=np.float32)[-1:] * np.float32(leaning),
     }
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "scale"], ["brightness"]),
-        helper.make_node("Sub", ["brightness", "middle"], ["centered"]),
-        helper.make_node("Unsqueeze", ["centered", "one"], ["column"]),
-        helper.make_node("MatMul", ["column", "slopes"], ["slanted"]),
+        helper.make_node("ReduceMean", ["pixels", "channel"], ["grey"], keepdims=1),
+        helper.make_node("AveragePool", ["grey"], ["cells"], kernel_shape=[side, side], strides=[side, side]),
+        helper.make_node("Mul", ["cells", "scale"], ["grid"]),
+        helper.make_node("ReduceMean", ["grid", "sides"], ["means_NC"], keepdims=0),
+        helper.make_node("Sub", ["means_NC", "middle"], ["centered"]),
+        helper.make_node("MatMul", ["centered", "slopes"], ["slanted"]),
         helper.make_node("Add", ["slanted", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], [output], axis=1),
     ]
-    constants["one"] = np.array([1])
+    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", classes])]
+    if explains:
+        nodes += [
+            helper.make_node("Unsqueeze", ["grid", "one"], ["features_NVCHW"]),
+            helper.make_node("Unsqueeze", ["means_NC", "one"], ["embedding_NVC"]),
+        ]
+        constants["last_weight_KF"] = slopes.T.copy()
+        outputs += [
+            helper.make_tensor_value_info("features_NVCHW", TensorProto.FLOAT, ["N", 1, 1, 4, 4]),
+            helper.make_tensor_value_info("embedding_NVC", TensorProto.FLOAT, ["N", 1, 1]),
+            helper.make_tensor_value_info("last_weight_KF", TensorProto.FLOAT, [classes, 1]),
+        ]
     graph = helper.make_graph(
         nodes,
         "brightness",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 3, size_px, size_px])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", classes])],
+        outputs,
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -80,10 +99,11 @@ def card(classes: tuple[str, ...] = CLASSES, size_px: int = 32, operating_point:
     )
 
 
-def write(folder: Path, described: Card | None = None, leaning: float = 0.0) -> Card:
+def write(folder: Path, described: Card | None = None, leaning: float = 0.0, explains: bool = True) -> Card:
     """The version in the folder: its files, and the card that describes them, with their hashes."""
     described = described or card()
-    write_model(folder / "model.onnx", described.input.size_px, len(described.classes), leaning=leaning)
+    size_px, classes = described.input.size_px, len(described.classes)
+    write_model(folder / "model.onnx", size_px, classes, leaning=leaning, explains=explains)
     (folder / "model.pt2").write_bytes(b"program")
     (folder / "state_dict.safetensors").write_bytes(b"tensors")
     complete = described.model_copy(update={"files": {name: file_sha256(folder / name) for name in FILES}})

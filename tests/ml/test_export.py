@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,22 +12,23 @@ from safetensors.torch import load_file
 from ml import export, networks, training
 from ml.config import TrainConfig
 from ml.errors import Cancelled, ParityError
+from ml.explain import Head, Seen
 from ml.images import InputSpec
 from ml.onnx_runtime import onnxruntime
 from tests.ml import small_dataset
 
-SPEC = InputSpec(size_px=32)
+SPEC = InputSpec(size_px=64)
 
 
 def _images(n: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (n, 3, 64, 64), dtype=np.uint8)
 
 
-def _trained(name: str, folder: Path) -> networks.Network:
+def _trained(folder: Path, **fields: object) -> networks.Network:
     """A network whose batch norm has seen data: fresh statistics would hide a graph that ignores them."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = networks.build(TrainConfig.model_validate({"network": name, "image_size_px": 32}), 2)
+        network = networks.build(TrainConfig.model_validate({"image_size_px": 64, **fields}), 2)
         network.train()
         for _ in range(5):
             network(torch.from_numpy(_images(16)))
@@ -34,24 +36,68 @@ def _trained(name: str, folder: Path) -> networks.Network:
     return network
 
 
-@pytest.mark.parametrize("name", networks.REGISTRY)
-def test_onnx_equals_torch(tmp_path: Path, name: str) -> None:
-    network = _trained(name, tmp_path)
-    parity = export.prove_parity(network, tmp_path / "model.onnx", _images(7))
+CASES = [{"network": name} for name in networks.REGISTRY] + [{"network": "cnn", "flip_at_test": True}]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda fields: " ".join(map(str, fields.values())))
+def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[networks.Network, Path]:
+    folder = tmp_path_factory.mktemp("version")
+    return _trained(folder, **request.param), folder
+
+
+def test_onnx_equals_torch(each: tuple[networks.Network, Path]) -> None:
+    network, folder = each
+    parity = export.prove_parity(network, folder / "model.onnx", _images(7))
     assert parity.max_abs_difference < 1e-4
     assert parity.images == 7
+
+
+def _grad_cam(network: networks.Network, last: str, label: int) -> np.ndarray:
+    """Of three images, by torch's own gradient of the logit (Selvaraju et al. 2017); of mirror images turned back."""
+    grids: list[torch.Tensor] = []
+    with network.body.get_submodule(last).register_forward_hook(lambda module, given, grid: grids.append(grid)):
+        logits_NK = network(torch.from_numpy(_images(3)))
+    slopes = torch.autograd.grad(logits_NK[:, label].sum(), grids)
+    maps = [(slope.mean((2, 3), keepdim=True) * grid).sum(1) for slope, grid in zip(slopes, grids, strict=True)]
+    return sum(one.flip(2) if turned else one for turned, one in enumerate(maps)).detach().numpy()  # type: ignore[union-attr]
+
+
+def test_the_map_of_the_exported_graph_is_grad_cam(each: tuple[networks.Network, Path]) -> None:
+    network, folder = each
+    last = next(name for name in ("stages", "layer4", "features") if hasattr(network.body, name))
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    given = [output.name for output in session.get_outputs()]
+    found = dict(zip(given, session.run(None, {"images": _images(3)}), strict=True))
+    seen = Seen(Head.of({name: found[name] for name in given[3:]}), *(found[name] for name in given[:3]))
+    for label in (0, 1):
+        expected_NHW = _grad_cam(network, last, label)
+        np.testing.assert_allclose(seen.maps(np.full(3, label)), expected_NHW, atol=1e-3 * np.abs(expected_NHW).max())
+
+
+def test_what_explains_an_answer_makes_it_no_dearer(each: tuple[networks.Network, Path]) -> None:
+    """ONNX Runtime computes the whole graph, whatever is asked for: so nothing but views may be there beside."""
+    graph = onnx.load(each[1] / "model.onnx").graph
+    maker = {name: node for node in graph.node for name in node.output}
+    needed, waiting = set(), ["probabilities"]
+    while waiting:
+        node = maker.get(waiting.pop())
+        if node and node.output[0] not in needed:
+            needed.add(node.output[0])
+            waiting += node.input
+    beside = {node.op_type for node in graph.node if node.output[0] not in needed}
+    assert beside <= {"Unsqueeze", "Concat", "Slice"}
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[networks.Network, Path]:
     folder = tmp_path_factory.mktemp("version")
-    return _trained("cnn", folder), folder
+    return _trained(folder, network="cnn"), folder
 
 
 def test_the_graph_takes_bytes_in_any_number_and_gives_probabilities(exported: tuple[networks.Network, Path]) -> None:
     session = onnxruntime.InferenceSession(exported[1] / "model.onnx")
     taken = session.get_inputs()[0]
-    assert (taken.name, taken.type, taken.shape) == ("images", "tensor(uint8)", ["N", 3, 32, 32])
+    assert (taken.name, taken.type, taken.shape) == ("images", "tensor(uint8)", ["N", 3, 64, 64])
     for n in (1, 5):
         probabilities_NK = session.run(["probabilities"], {"images": _images(n)})[0]
         assert probabilities_NK.shape == (n, 2)
@@ -77,7 +123,7 @@ def test_no_file_names_a_folder_of_this_machine(exported: tuple[networks.Network
 
 
 def test_a_graph_of_other_weights_is_no_proof(exported: tuple[networks.Network, Path]) -> None:
-    other = networks.build(TrainConfig(image_size_px=32, seed=5), 2).eval()
+    other = networks.build(TrainConfig(image_size_px=64, seed=5), 2).eval()
     with pytest.raises(ParityError, match="differ by up to"):
         export.prove_parity(other, exported[1] / "model.onnx", _images(3))
 

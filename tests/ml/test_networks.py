@@ -101,11 +101,10 @@ def test_parameter_names_of_resnet18_are_those_of_torchvision() -> None:
     assert networks.build(_config("resnet18"), 2).body.state_dict().keys() == plain.keys()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "mobilenet_v3_large"])
+@pytest.mark.parametrize("name", NAMES)
 def test_features_and_their_logits_are_the_body(name: str) -> None:
     network = networks.build(TrainConfig.model_validate({"network": name}), 3).eval()
     halves, pixels_NCHW = network.halves, network.normalize(_batch(2, size_px=64))
-    assert halves is not None
     with torch.no_grad():
         features_NF = halves.features(network.body, pixels_NCHW)
         assert features_NF.ndim == 2
@@ -153,6 +152,6 @@ def test_with_flips_an_image_and_its_mirror_image_get_the_same_answer() -> None:
     images_NCHW = _batch(3, size_px=64)
     with torch.no_grad():
         torch.testing.assert_close(network(images_NCHW), network(images_NCHW.flip(3)))
-        plain = networks.Network(network.body, "head").eval()
+        plain = networks.Network(network.body, "head", halves=network.halves).eval()
         expected = (plain(images_NCHW) + plain(images_NCHW.flip(3))) / 2
         torch.testing.assert_close(network(images_NCHW), expected)

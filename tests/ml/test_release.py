@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ml import networks
 from ml.artifact import Card
 from ml.code_version import code_version
 from ml.config import TrainConfig
+from ml.embedding import Embeddings
 from ml.errors import Cancelled
 from ml.release import release
 from ml.training import Fitted
@@ -34,8 +36,21 @@ def test_a_release_tells_of_its_export_and_then_of_each_split(tmp_path: Path) ->
         "Discs",
         lambda done, total: told.append((done, total)),
     )
-    assert told == [(0, 0), (0, 0), (0, 0), (0, 5), (5, 5), (0, 6), (6, 6)]
+    assert told == [(0, 0), (0, 0), (0, 0), (0, 5), (5, 5), (0, 6), (6, 6), (0, 0)]
     assert Card.read(folder) == made.card
+    made.card.verify(folder)
+
+
+def test_a_release_keeps_the_training_images_as_the_network_sees_them(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data", train=6)
+    made = release(_fitted(), CONFIG, data.manifest, data.packs, tmp_path / "version", "First", "Discs")
+    kept = Embeddings.read(tmp_path / "version" / "embeddings.npz")
+    assert kept.number_N.tolist() == list(range(6))
+    assert made.tested.embedding_NC is not None
+    nearest_Nk, distance_Nk = kept.nearest(made.tested.embedding_NC, 3)
+    assert nearest_Nk.shape == (4, 3)
+    assert (np.diff(distance_Nk) >= 0).all()
+    assert list(made.card.maps.shuffled) == ["head", "stages.2", "stages.1", "stages.0", "stem"]
 
 
 def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> None:

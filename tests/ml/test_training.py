@@ -109,13 +109,12 @@ def test_frozen_features_are_computed_once_for_each_view(tmp_path: Path, monkeyp
     save_file(_donor("mobilenet_v3_small"), tmp_path / "donor.safetensors")
     seen: list[int] = []
     halves = networks.REGISTRY["mobilenet_v3_small"].halves
-    assert halves is not None
 
     def counted(body: torch.nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
         seen.append(len(images_NCHW))
-        return halves.features(body, images_NCHW)
+        return halves.grid(body, images_NCHW)
 
-    architecture = replace(networks.REGISTRY["mobilenet_v3_small"], halves=replace(halves, features=counted))
+    architecture = replace(networks.REGISTRY["mobilenet_v3_small"], halves=replace(halves, grid=counted))
     monkeypatch.setitem(networks.REGISTRY, "mobilenet_v3_small", architecture)
     fields = {"network": "mobilenet_v3_small", "initial_weights": "file:donor.safetensors", "feature_views": 3}
     data = small_dataset.build(tmp_path / "data")

@@ -70,7 +70,7 @@ def test_an_image_tells_its_probability_and_its_loss(app: Flask, client: FlaskCl
     html = client.get(f"{PAGES}/images?truth=benign&predicted=malignant&sort=loss").text
     assert "Truth: benign said malignant, 100.0 % loss 14.5" in plain(html)
     assert "said malignant, 60.0 % loss 0.916" in plain(html)  # -ln 0.4
-    assert 'href="/datasets/1/images/14"' in html
+    assert f'href="{PAGES}/images/14"' in html
 
 
 def test_long_lists_come_in_pages(app: Flask, client: FlaskClient, auth: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_doubtful_labels_are_shown_as_suggestions(app: Flask, client: FlaskClien
     assert "Labelled benign , 5.0 % perhaps malignant, 95.0 %" in plain(html)
     assert "It is a suggestion for a person to look at" in html
     assert "trained on" not in html
-    assert 'href="/datasets/1/images/14"' in html
+    assert f'href="{PAGES}/images/14"' in html
 
 
 def test_doubts_about_images_that_were_trained_on_carry_a_warning(app: Flask, client: FlaskClient, auth: Auth) -> None:

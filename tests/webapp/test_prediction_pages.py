@@ -48,6 +48,18 @@ def test_an_image_is_answered_with_label_probabilities_and_version(
         assert db.session.query(Prediction).one().label == label
 
 
+@pytest.mark.parametrize("explains", [True, False])
+def test_the_page_shows_where_the_model_looked_if_it_can_tell(
+    app: Flask, client: FlaskClient, auth: Auth, explains: bool
+) -> None:
+    with app.app_context():
+        factories.make_activation(factories.make_version(explains=explains))
+    auth.login("viewer")
+    html = client.post("/try/", data=auth.form(image=(png(), "a.png"))).text
+    assert ("data-opacity" in html) == ("data:image/png;base64," in html) == explains
+    assert ("exported without class activation maps" in html) != explains
+
+
 def test_htmx_gets_the_answer_alone(app: Flask, client: FlaskClient, auth: Auth) -> None:
     with app.app_context():
         factories.make_activation(factories.make_version())

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
 from sqlalchemy import func, select
 
 from tests.conftest import application
@@ -82,6 +84,34 @@ def test_an_answer_tells_the_operating_point_that_was_locked_on_validation(
     (found,) = predict(client, auth.token("predict", "viewer"), image)["predictions"]
     assert found["operating_point"] == point
     assert found["decision"] == ("malignant" if found["probabilities"]["malignant"] >= 0.9999999 else "benign")
+
+
+def explained(client: FlaskClient, headers: dict[str, str], data: bytes, query: str = "?explain=1") -> Any:
+    return client.post(f"/predict{query}", data=data, headers=headers | {"Content-Type": "image/png"})
+
+
+def test_an_answer_is_explained_where_asked_for(client: FlaskClient, auth: Auth, image: bytes) -> None:
+    activate(client.application)
+    headers = auth.token("predict")
+    (plain,) = explained(client, headers, image, "?explain=0").json["predictions"]
+    (found,) = explained(client, headers, image).json["predictions"]
+    assert plain["heatmap_png"] is None
+    overlay = Image.open(io.BytesIO(base64.b64decode(found["heatmap_png"])))
+    assert (overlay.format, overlay.size) == ("PNG", Image.open(io.BytesIO(image)).size)
+    assert plain == found | {"heatmap_png": None}
+    assert explained(client, headers, image, "?explain=yes").status_code == 422
+
+
+def test_a_version_of_an_old_release_serves_and_says_that_it_has_no_maps(
+    client: FlaskClient, auth: Auth, image: bytes
+) -> None:
+    with client.application.app_context():
+        registry.activate(make_version(explains=False), "for a test", find_user("researcher"))
+    headers = auth.token("predict")
+    assert explained(client, headers, image, "").status_code == 200
+    refused = explained(client, headers, image)
+    assert refused.status_code == 409
+    assert "class activation maps" in refused.json["detail"]
 
 
 def test_an_answer_is_remembered_without_the_image(client: FlaskClient, auth: Auth, image: bytes) -> None:

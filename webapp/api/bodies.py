@@ -84,14 +84,19 @@ def page_arguments() -> tuple[int, str | None]:
 
 def image_filter() -> Filter:
     """Which images the query wants. Raises Invalid."""
-    quarantined = request.args.get("quarantined")
-    if quarantined not in (None, "0", "1"):
-        raise Invalid("quarantined must be 0 or 1.", {"quarantined": "0 or 1"})
     return Filter(
         **{name: request.args.get(name) or None for name in ("label", "split", "group", "issue")},
         cluster=whole_number("cluster", 0) if "cluster" in request.args else None,
-        quarantined=None if quarantined is None else quarantined == "1",
+        quarantined=switch("quarantined"),
     )
+
+
+def switch(name: str) -> bool | None:
+    """The query parameter `name`, which is 0 or 1; None where it is not given. Raises Invalid."""
+    text = request.args.get(name)
+    if text not in (None, "0", "1"):
+        raise Invalid(f"{name} must be 0 or 1.", {name: "0 or 1"})
+    return None if text is None else text == "1"
 
 
 def whole_number(name: str, default: int) -> int:

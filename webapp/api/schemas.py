@@ -1,5 +1,6 @@
 """What clients send and get: rows as JSON, bodies as models."""
 
+import base64
 import datetime
 from typing import Any
 
@@ -58,6 +59,7 @@ class NewEvaluation(Frozen):
     version: int = Field(ge=1, le=MAX_ID)
     dataset_id: int = Field(ge=1, le=MAX_ID)
     split: str = "test"
+    robustness: bool = False
 
 
 class Reason(Frozen):
@@ -228,6 +230,7 @@ def evaluation(row: Evaluation) -> dict[str, Any]:
         "attempts": row.attempts,
         "metrics": row.metrics,
         "confident_errors": row.confident_errors,
+        "robustness": row.robustness,
         "test_looks": looks.count(row.dataset),
         "created_at": moment(row.created_at),
         "finished_at": moment(row.finished_at),
@@ -281,4 +284,5 @@ def predictions(loaded: Loaded, answered: list[Answered], request_id: str) -> di
 def _prediction(item: Answered) -> dict[str, Any]:
     if item.answer is None:
         return {"filename": item.filename, "error": item.error}
-    return {"filename": item.filename, **item.answer.model_dump(mode="json"), "heatmap_png": None}
+    heatmap = base64.b64encode(item.heatmap_png).decode() if item.heatmap_png else None
+    return {"filename": item.filename, **item.answer.model_dump(mode="json"), "heatmap_png": heatmap}

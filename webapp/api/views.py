@@ -32,7 +32,8 @@ Accepted = tuple[Json, int]
 @bp.post(f"{V1}/predict")
 @allow("viewer", scope="predict")
 def predict() -> Json:
-    loaded, answered = predictions.predict(bodies.images(), actor())
+    explains = bodies.switch("explain") or False
+    loaded, answered = predictions.predict(bodies.images(), actor(), explains)
     return schemas.predictions(loaded, answered, g.request_id)
 
 
@@ -240,7 +241,7 @@ def list_activations() -> Json:
 @allow("researcher")
 def create_evaluation() -> Accepted:
     wanted = bodies.body(schemas.NewEvaluation)
-    row = registry.start_evaluation(wanted.version, wanted.dataset_id, wanted.split, actor().user)
+    row = registry.start_evaluation(wanted.version, wanted.dataset_id, wanted.split, actor().user, wanted.robustness)
     return schemas.evaluation(row), 202
 
 

@@ -8,10 +8,10 @@ from typing import IO
 
 from flask import current_app, g
 
-from ml import images
-from ml.errors import BadImage
+from ml import explain, images
+from ml.errors import BadImage, NoExplanation
 from ml.serving import Answer
-from webapp.errors import Invalid, TooLarge, Unavailable
+from webapp.errors import Conflict, Invalid, TooLarge, Unavailable
 from webapp.models import now
 from webapp.predictions.active import Loaded, active_model
 from webapp.predictions.journal import Values, journal
@@ -39,12 +39,16 @@ class Upload:
 
 @dataclass(frozen=True)
 class Answered:
-    """What became of one image: an answer, and the row that remembers it, or the reason why there is none."""
+    """What became of one image: an answer, with a map where one was asked for, or the reason why there is none.
+
+    The row remembers the answer.
+    """
 
     filename: str | None
     answer: Answer | None = None
     row: Values | None = None
     error: str | None = None
+    heatmap_png: bytes | None = None
 
 
 def model() -> Loaded:
@@ -55,10 +59,11 @@ def model() -> Loaded:
     return loaded
 
 
-def predict(uploads: list[Upload], actor: Actor) -> tuple[Loaded, list[Answered]]:
-    """The model that answered and an answer for each image. Raises Unavailable, Invalid, TooLarge.
+def predict(uploads: list[Upload], actor: Actor, explains: bool = False) -> tuple[Loaded, list[Answered]]:
+    """The model that answered and an answer for each image. Raises Unavailable, Invalid, TooLarge, Conflict.
 
-    A bad image among several becomes an error in its own place; a bad image alone raises BadImage.
+    A bad image among several becomes an error in its own place; a bad image alone raises BadImage. With `explains`
+    each answer has a map of where the model looked; Conflict where it cannot say.
     """
     settings = current_app.extensions["settings"]
     if not uploads:
@@ -66,20 +71,28 @@ def predict(uploads: list[Upload], actor: Actor) -> tuple[Loaded, list[Answered]
     if len(uploads) > settings.max_images_per_request:
         raise TooLarge(f"The request has {len(uploads)} images; at most {settings.max_images_per_request} are allowed.")
     loaded = model()
-    answered = [_answer(loaded, upload, actor, settings.max_image_mb) for upload in uploads]
+    try:
+        answered = [_answer(loaded, upload, actor, settings.max_image_mb, explains) for upload in uploads]
+    except NoExplanation as error:
+        raise Conflict(str(error)) from error
     journal().add([one.row for one in answered if one.row])
     if len(answered) == 1 and answered[0].error:
         raise BadImage(answered[0].error)
     return loaded, answered
 
 
-def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int) -> Answered:
-    started_s = time.perf_counter()
+def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains: bool) -> Answered:
+    started_s, heatmap_png = time.perf_counter(), None
     try:
         data = upload.read(max_mb)
-        answer = loaded.predictor.answer(images.decode(data))
+        image_HWC = images.decode(data)
     except BadImage as error:
         return Answered(upload.filename, error=str(error))
+    if explains:
+        answer, map_HW = loaded.predictor.explain(image_HWC)
+        heatmap_png = explain.overlay_png(map_HW, image_HWC.shape[1], image_HWC.shape[0])
+    else:
+        answer = loaded.predictor.answer(image_HWC)
     row: Values = {
         "version_id": loaded.version,
         "user_id": actor.user.id,
@@ -92,4 +105,4 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int) -> Answer
         "latency_ms": 1000 * (time.perf_counter() - started_s),
         "created_at": now(),
     }
-    return Answered(upload.filename, answer, row)
+    return Answered(upload.filename, answer, row, heatmap_png=heatmap_png)

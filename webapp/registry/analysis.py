@@ -6,8 +6,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ml import label_errors, subgroups
-from webapp.errors import Invalid, NotFound
-from webapp.models import MAX_ID, Epoch, Evaluation, ModelVersion
+from webapp.errors import Invalid
+from webapp.models import MAX_ID, Epoch, ModelVersion
 from webapp.registry import answers, comparison, looks, service
 from webapp.security import allow
 
@@ -82,18 +82,11 @@ class _Paged:
         self.shown = slice(self.start, end)
 
 
-def _evaluation(version_id: int, evaluation_id: int) -> Evaluation:
-    evaluation = service.get_evaluation(evaluation_id)
-    if evaluation.version_id != version_id:
-        raise NotFound(f"Version {version_id} has no evaluation {evaluation_id}; it is one of {evaluation.version_id}.")
-    return evaluation
-
-
 @bp.get("/<int:version_id>/evaluations/<int:evaluation_id>/images")
 @allow("viewer")
 def images(version_id: int, evaluation_id: int) -> str:
     """The images of an evaluation, those of one cell of its confusion matrix where the address names it."""
-    evaluation = _evaluation(version_id, evaluation_id)
+    evaluation = service.evaluation_of(version_id, evaluation_id)
     answered = answers.of(evaluation)
     truth, predicted = (_label(answered, name) for name in ("truth", "predicted"))
     sort = request.args.get("sort") or "confidence"
@@ -126,7 +119,7 @@ def _label(answered: answers.Answered, name: str) -> int | None:
 @bp.get("/<int:version_id>/evaluations/<int:evaluation_id>/subgroups")
 @allow("viewer")
 def by_subgroup(version_id: int, evaluation_id: int) -> str:
-    evaluation = _evaluation(version_id, evaluation_id)
+    evaluation = service.evaluation_of(version_id, evaluation_id)
     answered = answers.of(evaluation)
     columns = subgroups.columns(answered.rows)
     by = request.args.get("by") or next(iter(columns), "")
@@ -154,7 +147,7 @@ def by_subgroup(version_id: int, evaluation_id: int) -> str:
 @bp.get("/<int:version_id>/evaluations/<int:evaluation_id>/label-errors")
 @allow("viewer")
 def doubtful_labels(version_id: int, evaluation_id: int) -> str:
-    evaluation = _evaluation(version_id, evaluation_id)
+    evaluation = service.evaluation_of(version_id, evaluation_id)
     answered = answers.of(evaluation)
     doubts = label_errors.suspects(answered.truth_N, answered.probabilities_NK)
     return render_template(

@@ -37,6 +37,7 @@ class Report:
     checks: list[Check]
     external: list[Evaluation]
     rerun: reruns.Rerun | None
+    stressed: Evaluation | None
     charts: dict[str, Markup] = field(default_factory=dict)
     predictive: list[PredictiveValues] = field(default_factory=list)
     net_benefit: list[tuple[float, float, float]] = field(default_factory=list)
@@ -56,7 +57,12 @@ def report_of(version: ModelVersion) -> Report:
     found, ledger, external = partitions.of(version.experiment), looks.ledger_of(dataset), _external(version)
     point = (metrics or {}).get("operating_point") or card.get("operating_point")
     level = partitions.level(found)
+    stressed = service.stressed_evaluation(version)
     facts = _facts(version, metrics, level, external)
+    if stressed:
+        facts["robustness"] = "Section 6, under changes of the images."
+    if card.get("maps"):
+        facts["maps"] = "Class activation maps, with sanity checks of them: section 6."
     return Report(
         version=version,
         card=card,
@@ -69,6 +75,7 @@ def report_of(version: ModelVersion) -> Report:
         checks=leakage.checklist(version, found, ledger, external, point),
         external=external,
         rerun=reruns.of(version),
+        stressed=stressed,
         charts=_charts(metrics),
         predictive=_predictive(metrics),
         net_benefit=_net_benefit(metrics),

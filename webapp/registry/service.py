@@ -65,8 +65,8 @@ def history(limit: int = 50) -> list[Activation]:
     return list(db.session.scalars(select(Activation).order_by(Activation.id.desc()).limit(limit)))
 
 
-def start_evaluation(version_id: int, dataset_id: int, split: str, user: User) -> Evaluation:
-    """A queued evaluation. Raises NotFound, Conflict, Invalid."""
+def start_evaluation(version_id: int, dataset_id: int, split: str, user: User, is_stressed: bool = False) -> Evaluation:
+    """A queued evaluation; where `is_stressed`, of changed images as well. Raises NotFound, Conflict, Invalid."""
     version, dataset = get(version_id), datasets.get_ready(dataset_id)
     if split not in EVALUATED_SPLITS:
         raise Invalid(
@@ -78,7 +78,9 @@ def start_evaluation(version_id: int, dataset_id: int, split: str, user: User) -
             f"Version {version.id} knows the classes {', '.join(version.classes)}; "
             f"data set {dataset.id} has {', '.join(names)}. They must be the same."
         )
-    evaluation = Evaluation(version=version, dataset=dataset, split=split, created_by_id=user.id)
+    evaluation = Evaluation(
+        version=version, dataset=dataset, split=split, is_stressed=is_stressed, created_by_id=user.id
+    )
     db.session.add(evaluation)
     audit.record("evaluation.create", evaluation, user, version=version.id, dataset=dataset.id, split=split)
     db.session.commit()
@@ -97,6 +99,20 @@ def get_evaluation(evaluation_id: int) -> Evaluation:
     if evaluation is None:
         raise NotFound(f"There is no evaluation {evaluation_id}.")
     return evaluation
+
+
+def evaluation_of(version_id: int, evaluation_id: int) -> Evaluation:
+    """The evaluation, which must be one of that version. Raises NotFound."""
+    evaluation = get_evaluation(evaluation_id)
+    if evaluation.version_id != version_id:
+        raise NotFound(f"Version {version_id} has no evaluation {evaluation_id}; it is one of {evaluation.version_id}.")
+    return evaluation
+
+
+def stressed_evaluation(version: ModelVersion) -> Evaluation | None:
+    """The version's newest robustness, on whichever images."""
+    statement = select(Evaluation).where(Evaluation.version_id == version.id, Evaluation.robustness.is_not(None))
+    return db.session.scalar(statement.order_by(Evaluation.id.desc()).limit(1))
 
 
 def test_evaluation(version: ModelVersion) -> Evaluation | None:

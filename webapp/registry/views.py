@@ -122,7 +122,8 @@ def rollback() -> Page:
 @allow("researcher")
 def evaluate(version_id: int) -> BaseResponse:
     dataset_id = request.form.get("dataset_id", 0, type=int)
-    evaluation = service.start_evaluation(version_id, dataset_id, request.form.get("split", ""), actor().user)
+    split, is_stressed = request.form.get("split", ""), request.form.get("is_stressed") == "on"
+    evaluation = service.start_evaluation(version_id, dataset_id, split, actor().user, is_stressed)
     return redirect(url_for("registry.evaluation", evaluation_id=evaluation.id))
 
 
