@@ -7,7 +7,7 @@ from flask import url_for
 from pydantic import Field
 
 from ml.config import Frozen, IngestOptions, TrainConfig
-from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion, Study
+from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion, Prediction, Study
 from webapp.predictions.active import Loaded
 from webapp.predictions.service import Answered
 from webapp.registry import looks, report
@@ -267,6 +267,26 @@ def comparison(compared: Compared) -> dict[str, Any]:
                 for one in disagreements[:DISAGREEMENTS_SENT]
             ],
         },
+    }
+
+
+def prediction(row: Prediction) -> dict[str, Any]:
+    """An answer of the past. Of its image only the hash is known."""
+    return {
+        "id": row.id,
+        "request_id": row.request_id,
+        "image": row.place,
+        "image_sha256": row.image_sha256,
+        "version": row.version_id,
+        "label": row.label,
+        "decision": row.label,
+        "probability": row.probability,
+        "probabilities": row.probabilities,
+        "truth": row.feedback.truth if row.feedback else None,
+        "user": {"id": row.user_id, "email": row.user.email},
+        "token": {"id": row.token_id, "name": row.token.name} if row.token else None,
+        "latency_ms": row.latency_ms,
+        "created_at": moment(row.created_at),
     }
 
 

@@ -15,6 +15,7 @@ from webapp.errors import Invalid
 from webapp.experiments import service as experiments
 from webapp.models import Activation, Dataset, Evaluation, Experiment, ModelVersion, Study
 from webapp.pagination import page_of
+from webapp.predictions import history
 from webapp.predictions import service as predictions
 from webapp.registry import comparison, files
 from webapp.registry import service as registry
@@ -34,6 +35,13 @@ Accepted = tuple[Json, int]
 def predict() -> Json:
     loaded, answered = predictions.predict(bodies.images(), actor())
     return schemas.predictions(loaded, answered, g.request_id)
+
+
+@bp.get(f"{V1}/predictions")
+@allow("viewer")
+def list_predictions() -> Json:
+    page = history.page(history.wanted(request.args), *bodies.page_arguments())
+    return {"items": [schemas.prediction(row) for row in page.items], "next": page.next}
 
 
 @bp.post(f"{V1}/datasets")

@@ -64,14 +64,14 @@ def predict(uploads: list[Upload], actor: Actor) -> tuple[Loaded, list[Answered]
     if len(uploads) > settings.max_images_per_request:
         raise TooLarge(f"The request has {len(uploads)} images; at most {settings.max_images_per_request} are allowed.")
     loaded = model()
-    answered = [_answer(loaded, upload, actor, settings.max_image_mb) for upload in uploads]
+    answered = [_answer(loaded, *numbered, actor, settings.max_image_mb) for numbered in enumerate(uploads)]
     db.session.commit()
     if len(answered) == 1 and answered[0].error:
         raise BadImage(answered[0].error)
     return loaded, answered
 
 
-def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int) -> Answered:
+def _answer(loaded: Loaded, place: int, upload: Upload, actor: Actor, max_mb: int) -> Answered:
     started_s = time.perf_counter()
     try:
         data = upload.read(max_mb)
@@ -84,6 +84,7 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int) -> Answer
             user_id=actor.user.id,
             token_id=actor.token.id if actor.token else None,
             request_id=g.request_id,
+            place=place,
             image_sha256=hashlib.sha256(data).hexdigest(),
             label=answer.label,
             probability=answer.probability,
