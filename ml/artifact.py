@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from ml.code_version import CodeVersion
 from ml.config import Frozen, Split, TrainConfig
 from ml.conformal import ConformalRule
+from ml.drift import Reference
 from ml.errors import BadArtifact
 from ml.folding import Member
 from ml.images import InputSpec
@@ -56,6 +57,7 @@ class Card(Frozen):
     conformal: tuple[ConformalRule, ...] = ()
     metrics: Metrics | None = None  # of the split 'test'
     validation_metrics: Metrics | None = None
+    reference: Reference | None = None  # what the answers on 'validation' were: what later ones are compared with
     parity: Parity
     parameters: int
     seed: int

@@ -4,10 +4,22 @@ import datetime
 from typing import Any
 
 from flask import url_for
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ml.config import Frozen, IngestOptions, TrainConfig
-from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion, Prediction, Study
+from webapp.models import (
+    MAX_ID,
+    Activation,
+    Dataset,
+    Epoch,
+    Evaluation,
+    Experiment,
+    Feedback,
+    ModelVersion,
+    Prediction,
+    Study,
+)
+from webapp.predictions import feedback
 from webapp.predictions.active import Loaded
 from webapp.predictions.service import Answered
 from webapp.registry import looks, report
@@ -58,6 +70,23 @@ class NewEvaluation(Frozen):
     version: int = Field(ge=1, le=MAX_ID)
     dataset_id: int = Field(ge=1, le=MAX_ID)
     split: str = "test"
+
+
+class Truth(Frozen):
+    request_id: str = Field(max_length=64)
+    image: int = Field(0, ge=0, le=MAX_ID, description="Place of the image within its request")
+    truth: str = Field(max_length=200)
+
+
+class Truths(Frozen):
+    """One truth by itself, or several as `items`."""
+
+    items: list[Truth] = Field(min_length=1, max_length=feedback.MOST)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_several(cls, given: Any) -> Any:
+        return {"items": [given]} if isinstance(given, dict) and "items" not in given else given
 
 
 class Reason(Frozen):
@@ -287,6 +316,17 @@ def prediction(row: Prediction) -> dict[str, Any]:
         "token": {"id": row.token_id, "name": row.token.name} if row.token else None,
         "latency_ms": row.latency_ms,
         "created_at": moment(row.created_at),
+    }
+
+
+def told(row: Feedback) -> dict[str, Any]:
+    answer = row.prediction
+    return {
+        "request_id": answer.request_id,
+        "image": answer.place,
+        "version": answer.version_id,
+        "label": answer.label,
+        "truth": row.truth,
     }
 
 

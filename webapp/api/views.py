@@ -15,7 +15,7 @@ from webapp.errors import Invalid
 from webapp.experiments import service as experiments
 from webapp.models import Activation, Dataset, Evaluation, Experiment, ModelVersion, Study
 from webapp.pagination import page_of
-from webapp.predictions import history
+from webapp.predictions import feedback, history
 from webapp.predictions import service as predictions
 from webapp.registry import comparison, files
 from webapp.registry import service as registry
@@ -42,6 +42,14 @@ def predict() -> Json:
 def list_predictions() -> Json:
     page = history.page(history.wanted(request.args), *bodies.page_arguments())
     return {"items": [schemas.prediction(row) for row in page.items], "next": page.next}
+
+
+@bp.post(f"{V1}/feedback")
+@allow("viewer", scope="predict")
+def give_feedback() -> Json:
+    """The truth of one answered image, or of several as `items`; all of it is kept, or none."""
+    truths = [feedback.Truth(**vars(item)) for item in bodies.body(schemas.Truths).items]
+    return {"items": [schemas.told(row) for row in feedback.give(truths, actor().user)]}
 
 
 @bp.post(f"{V1}/datasets")
