@@ -130,10 +130,11 @@ def _by_decile(before: Sample, after: Sample) -> tuple[NDArray[np.float64], NDAr
     """Images in bins that hold a tenth of those before each; fewer bins where many have the same score."""
     shares = np.arange(1, BINS) / BINS
     edges = np.unique(np.quantile(before.score_N, shares, weights=before.count_N, method="inverted_cdf"))
-    counts = [
-        np.bincount(np.searchsorted(edges, side.score_N), side.count_N, len(edges) + 1) for side in (before, after)
-    ]
-    return counts[0], counts[1]
+    before_B, after_B = (
+        np.bincount(np.searchsorted(edges, side.score_N), side.count_N, len(edges) + 1).astype(np.float64)
+        for side in (before, after)
+    )
+    return before_B, after_B
 
 
 def kolmogorov_smirnov(before: Sample, after: Sample) -> TwoSampleTest:
