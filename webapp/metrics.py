@@ -91,7 +91,7 @@ def _watched() -> Iterator[Metric]:
     live = feedback.live_scores()
     known = ((one.version.id, one.n) for one in live)
     yield _by_label("platform_feedback", "Answers whose truth is known", ("version",), known)
-    for name in ("accuracy", "sensitivity", "specificity"):
+    for name in feedback.SCORES:
         found = ((one.version.id, getattr(one, name)) for one in live)
         values = ((version_id, score.value) for version_id, score in found if score and score.value is not None)
         yield _by_label(f"platform_live_{name}", f"{name.title()} on them", ("version",), values)

@@ -126,3 +126,21 @@ def test_monitoring_reads_drift_and_live_scores(app: Flask, client: FlaskClient,
     assert found["platform_drift_ks_p_value", "1", "day"] < 1e-6
     assert (found["platform_feedback", "1"], found["platform_live_accuracy", "1"]) == (4, 0.75)
     assert (found["platform_live_sensitivity", "1"], found["platform_live_specificity", "1"]) == (1, 0)
+
+
+def test_client_systems_read_the_same_as_json(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    headers = auth.token("write")
+    with app.app_context():
+        version = with_reference(np.linspace(0, 1, 100))
+        factories.make_version()
+        answer(version, np.full(60, 0.97))
+        feedback.give([feedback.Truth("request-0-0", 0, "malignant")], factories.find_user("researcher"))
+    found = client.get("/api/v1/versions/1/watching", headers=headers).json
+    assert (found["feedback"], found["live"]["accuracy"]["value"], found["live"]["specificity"]["value"]) == (
+        1,
+        1,
+        None,
+    )
+    assert (found["validation_images"], found["drift"]["day"]["scores"]["level"]) == (100, "large")
+    silent = client.get("/api/v1/versions/2/watching", headers=headers).json
+    assert silent == {"version": 2, "feedback": 0, "live": {}, "validation_images": None, "drift": {}}

@@ -21,6 +21,8 @@ from webapp.models import (
 )
 from webapp.predictions import feedback
 from webapp.predictions.active import Loaded
+from webapp.predictions.drift import Watched
+from webapp.predictions.feedback import SCORES, LiveScores
 from webapp.predictions.service import Answered
 from webapp.registry import looks, report
 from webapp.registry import service as registry
@@ -327,6 +329,18 @@ def told(row: Feedback) -> dict[str, Any]:
         "version": answer.version_id,
         "label": answer.label,
         "truth": row.truth,
+    }
+
+
+def watching(version: ModelVersion, watched: Watched, live: LiveScores | None) -> dict[str, Any]:
+    """How right the answers were where the truth is known, and how each window drifted from validation."""
+    scores = {name: getattr(live, name) for name in SCORES} if live else {}
+    return {
+        "version": version.id,
+        "feedback": live.n if live else 0,
+        "live": {name: score and score.model_dump() for name, score in scores.items()},
+        "validation_images": watched.reference.n if watched.reference else None,
+        "drift": {window: one.model_dump() for window, one in watched.drifts.items()},
     }
 
 

@@ -15,7 +15,7 @@ from webapp.errors import Invalid
 from webapp.experiments import service as experiments
 from webapp.models import Activation, Dataset, Evaluation, Experiment, ModelVersion, Study
 from webapp.pagination import page_of
-from webapp.predictions import feedback, history
+from webapp.predictions import drift, feedback, history
 from webapp.predictions import service as predictions
 from webapp.registry import comparison, files
 from webapp.registry import service as registry
@@ -224,6 +224,14 @@ def compare_versions() -> Json:
 def read_version(version_id: int) -> Json:
     row = registry.get(version_id)
     return {**schemas.version(row, registry.active()), "card": row.card}
+
+
+@bp.get(f"{V1}/versions/<int:version_id>/watching")
+@allow("viewer")
+def watch_version(version_id: int) -> Json:
+    row = registry.get(version_id)
+    live = next(iter(feedback.live_scores(row.id)), None)
+    return schemas.watching(row, drift.watch(row), live)
 
 
 @bp.get(f"{V1}/versions/<int:version_id>/files/<name>")

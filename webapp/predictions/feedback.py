@@ -11,6 +11,7 @@ from webapp.errors import AppError, Conflict, Forbidden, Invalid, NotFound
 from webapp.models import Feedback, ModelVersion, Prediction, User, db
 
 MOST = 200  # truths at once
+SCORES = ("accuracy", "sensitivity", "specificity")
 Cell = tuple[str, str, int]  # answer, truth, and how many images have both
 
 

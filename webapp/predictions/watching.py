@@ -83,12 +83,12 @@ def _charts(watched: drift.Watched) -> dict[str, dict[str, Any]]:
     samples = {"Validation": watched.reference, "24 hours": watched.samples["day"], "7 days": watched.samples["week"]}
     shown = {name: sample for name, sample in samples.items() if sample and sample.n}
     classes = sorted({label for sample in shown.values() for label in sample.answered})[:CLASSES_SHOWN]
-    edges = [f"{place / BINS_SHOWN:.2f}–{(place + 1) / BINS_SHOWN:.2f}" for place in range(BINS_SHOWN)]
+    middles = [(place + 0.5) / BINS_SHOWN for place in range(BINS_SHOWN)]
     shares = {name: [sample.answered.get(label, 0) / sample.n for label in classes] for name, sample in shown.items()}
     scores = {name: histogram(sample, BINS_SHOWN) for name, sample in shown.items()}
-    return {"scores": _chart("Score", edges, scores), "answered": _chart("Answered class", classes, shares)}
+    return {"scores": _chart("Score", middles, scores), "answered": _chart("Answered class", classes, shares)}
 
 
-def _chart(across: str, bins: list[str], lines: dict[str, list[float]]) -> dict[str, Any]:
+def _chart(across: str, bins: list[Any], lines: dict[str, list[float]]) -> dict[str, Any]:
     named = [{"name": name, "values": values} for name, values in lines.items()]
     return {"kind": "shares", "across": across, "bins": bins, "lines": named}
