@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import embedding, evaluation, export
+from ml import drift, embedding, evaluation, export
 from ml.artifact import Card, file_sha256
 from ml.config import TrainConfig
 from ml.embedding import Embeddings
@@ -37,9 +37,9 @@ def release(
 ) -> Release:
     """The version in `folder`: its files and its card. What is scored is the exported graph, as it will be served.
 
-    'validation' fixes the operating point, the temperature and the conformal rules, 'test' only reports. `report` hears
-    how many images of a split are scored, and 0 of 0 between the steps of the export; it may raise to stop. Raises
-    ParityError.
+    'validation' fixes the operating point, the temperature, the conformal rules and what serving is compared with;
+    'test' only reports. `report` hears how many images of a split are scored, and 0 of 0 between the steps of the
+    export; it may raise to stop. Raises ParityError.
     """
     card = export.export(
         fitted,
@@ -65,6 +65,7 @@ def release(
         "temperature": evaluation.fit_temperature(validated, tested),
         "metrics": tested.metrics,
         "validation_metrics": validated.metrics,
+        "reference": drift.reference(validated.probabilities_NK, card.classes, card.positive_class, point),
     }
     card = predictor.card.model_copy(update=scores)
     card.write(folder)

@@ -20,7 +20,18 @@ from ml.serving import Predictor
 from tests.ml import small_dataset, small_version
 from webapp import security
 from webapp.datasets import contents
-from webapp.models import Activation, ApiToken, Dataset, Epoch, Evaluation, Experiment, ModelVersion, User, db
+from webapp.models import (
+    Activation,
+    ApiToken,
+    Dataset,
+    Epoch,
+    Evaluation,
+    Experiment,
+    ModelVersion,
+    Prediction,
+    User,
+    db,
+)
 from webapp.storage import Store
 
 PASSWORD = "correct horse battery"
@@ -184,6 +195,24 @@ def make_epoch(experiment: Experiment, number: int = 1, **values: Any) -> Epoch:
 def make_activation(version: ModelVersion | None = None, user: User | None = None, **values: Any) -> Activation:
     who = user or find_user("researcher")
     return _saved(Activation(version=version or make_version(), user=who, **{"reason": "for a test", **values}))
+
+
+def make_prediction(
+    version: ModelVersion, label: str | None = None, probability: float = 0.9, **values: Any
+) -> Prediction:
+    """An answer of the version to a researcher in the browser: by default that of its last class."""
+    label = label or version.classes[-1]
+    others = (1 - probability) / (len(version.classes) - 1)
+    facts = {
+        "user": values.pop("user", None) or find_user("researcher"),
+        "request_id": "0123456789abcdef",
+        "image_sha256": "a" * 64,
+        "label": label,
+        "probability": probability,
+        "probabilities": {name: probability if name == label else others for name in version.classes},
+        "latency_ms": 5.0,
+    }
+    return _saved(Prediction(version=version, **{**facts, **values}))
 
 
 def _store() -> Store:

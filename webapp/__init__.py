@@ -48,7 +48,7 @@ def _register(app: Flask) -> None:
     from webapp.auth import views as auth
     from webapp.datasets import changes, gallery, review
     from webapp.experiments import views as experiments
-    from webapp.predictions import active, journal
+    from webapp.predictions import active, journal, watching
     from webapp.predictions import views as predictions
     from webapp.registry import analysis, inspection
     from webapp.registry import views as registry
@@ -73,6 +73,7 @@ def _register(app: Flask) -> None:
         registry,
         resumable,
         studies,
+        watching,
     ):
         app.register_blueprint(part.bp)
     pages.init_app(app)

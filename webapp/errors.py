@@ -20,7 +20,7 @@ from webapp.storage import DamagedObject, MissingObject
 log = logging.getLogger(__name__)
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}  # some protocols have more: 460 of tus
 DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
-CLIENT_PATHS = ("/api/", "/uploads", "/predict", "/health", "/metrics")
+CLIENT_PATHS = ("/api/", "/uploads", "/health", "/metrics")
 
 
 class AppError(Exception):
@@ -28,6 +28,10 @@ class AppError(Exception):
 
     status = 400
     retry_after_s: int | None = None
+
+
+class Forbidden(AppError):
+    status = 403
 
 
 class NotFound(AppError):
@@ -83,7 +87,8 @@ def init_app(app: Flask) -> None:
 
 
 def wants_json() -> bool:
-    return request.path.startswith(CLIENT_PATHS) or "Authorization" in request.headers
+    is_client = request.path == "/predict" or request.path.startswith(CLIENT_PATHS)
+    return is_client or "Authorization" in request.headers
 
 
 def fields_of(error: ValidationError) -> dict[str, str]:

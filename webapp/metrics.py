@@ -1,6 +1,7 @@
 """Prometheus text, read from the rows: every web process gives the same answer."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, generate_latest
@@ -10,12 +11,14 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
 from webapp import queue
-from webapp.models import Dataset, Evaluation, Experiment, Prediction, db
+from webapp.models import Dataset, Evaluation, Experiment, ModelVersion, Prediction, db
+from webapp.predictions import drift, feedback
 from webapp.predictions.active import active_model
 from webapp.registry import service as registry
 from webapp.security import allow
 
 bp = Blueprint("metrics", __name__)
+LEVELS = {"none": 0, "moderate": 1, "large": 2}
 
 
 @bp.get("/metrics")
@@ -48,14 +51,13 @@ class _Rows:
             predictions.add_metric((str(version_id),), count)
         yield predictions
         yield from _serving()
+        yield from _watched()
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
 
-def _by_label(
-    name: str, help_text: str, labels: tuple[str, ...], rows: Iterable[tuple[str | int, ...]]
-) -> GaugeMetricFamily:
+def _by_label(name: str, help_text: str, labels: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, help_text, labels=labels)
     for *values, count in rows:
         family.add_metric([str(value) for value in values], float(count))
@@ -82,3 +84,40 @@ def _serving() -> Iterator[Metric]:
     loaded = active_model().current()
     if loaded:
         yield GaugeMetricFamily("platform_loaded_version", "The version that this process serves", value=loaded.version)
+
+
+def _watched() -> Iterator[Metric]:
+    """How right the answers were, and how far those of the active version drifted; nothing where it is not known."""
+    live = feedback.live_scores()
+    known = ((one.version.id, one.n) for one in live)
+    yield _by_label("platform_feedback", "Answers whose truth is known", ("version",), known)
+    for name in feedback.SCORES:
+        found = ((one.version.id, getattr(one, name)) for one in live)
+        values = ((version_id, score.value) for version_id, score in found if score and score.value is not None)
+        yield _by_label(f"platform_live_{name}", f"{name.title()} on them", ("version",), values)
+    activation = registry.active()
+    if activation:
+        yield from _drift(activation.version)
+
+
+def _drift(version: ModelVersion) -> Iterator[Metric]:
+    drifts = drift.watch_lately(version).drifts.items()
+    shifts = [(window, of, getattr(one, of)) for window, one in drifts for of in ("scores", "answers")]
+    yield _by_label(
+        "platform_drift_psi",
+        "Population stability index of a window against validation",
+        ("version", "window", "of"),
+        ((version.id, window, of, shift.psi) for window, of, shift in shifts if shift.psi is not None),
+    )
+    yield _by_label(
+        "platform_drift_level",
+        "What the index says beyond chance: 0 none, 1 moderate, 2 large",
+        ("version", "window", "of"),
+        ((version.id, window, of, LEVELS[shift.level]) for window, of, shift in shifts if shift.level in LEVELS),
+    )
+    yield _by_label(
+        "platform_drift_ks_p_value",
+        "p-value of the two-sample Kolmogorov-Smirnov test of the scores",
+        ("version", "window"),
+        ((version.id, window, one.test.p_value) for window, one in drifts if one.test),
+    )

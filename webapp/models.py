@@ -299,19 +299,40 @@ class Prediction(Base):
     """One answer of `/predict`. No image, no file name: neither may carry a patient's identity here."""
 
     __tablename__ = "prediction"
-    __table_args__ = (Index("ix_prediction_version_id_created_at", "version_id", "created_at"),)
+    __table_args__ = tuple(  # what a list is filtered by, newest first
+        Index(f"ix_prediction_{column}_created_at", column, "created_at")
+        for column in ("version_id", "label", "user_id", "token_id")
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
     token_id: Mapped[int | None] = mapped_column(ForeignKey("api_token.id"))
-    request_id: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str] = mapped_column(String(64), index=True)
+    place: Mapped[int] = mapped_column(default=0)  # of the image within its request
     image_sha256: Mapped[str] = mapped_column(String(64))
     label: Mapped[str] = mapped_column(String(200))
     probability: Mapped[float]
     probabilities: Mapped[dict[str, Any]]
     latency_ms: Mapped[float]
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
+    version: Mapped[ModelVersion] = relationship()
+    user: Mapped[User] = relationship()
+    token: Mapped[ApiToken | None] = relationship()
+    feedback: Mapped["Feedback | None"] = relationship(back_populates="prediction")
+
+
+class Feedback(Base):
+    """The truth of an answered image, as a client learned it later."""
+
+    __tablename__ = "feedback"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(ForeignKey("prediction.id"), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
+    truth: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    prediction: Mapped[Prediction] = relationship(back_populates="feedback")
 
 
 class AuditEvent(Base):

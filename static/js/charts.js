@@ -91,6 +91,19 @@
       };
     },
 
+    shares(data, colors) {
+      return {
+        traces: data.lines.map((line, i) => ({
+          type: "bar", x: data.bins, y: line.values, name: line.name, marker: { color: colors[[5, 0, 1][i]] },
+          hovertemplate: line.name + ": %{y:.1%} at %{x}<extra></extra>",
+        })),
+        layout: {
+          xaxis: { title: { text: data.across } }, yaxis: { title: { text: "Images" }, tickformat: ".0%", rangemode: "tozero" },
+          bargap: 0.25, barmode: "group",
+        },
+      };
+    },
+
     risk(data, colors) {
       return {
         traces: [{

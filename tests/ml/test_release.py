@@ -67,6 +67,8 @@ def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> Non
         (0.10, 20, "validation"),
         (0.05, 20, "validation"),
     ]
+    assert card.reference
+    assert len(card.reference.scores) == sum(card.reference.answered.values()) == 20
     assert card.metrics
     assert [one.threshold for one in card.metrics.conformal] == [rule.threshold for rule in card.conformal]
     assert card.metrics.operating_point == card.operating_point

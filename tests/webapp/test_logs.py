@@ -6,7 +6,8 @@ import logging
 import pytest
 from flask import Flask, g
 
-from webapp import logs
+from tests.factories import Auth
+from webapp import logs, security
 
 
 def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -59,3 +60,16 @@ def test_lines_below_the_level_are_not_written_and_configuring_twice_doubles_not
     log.info("quiet")
     log.warning("loud")
     assert [line["event"] for line in written(capsys)] == ["loud"]
+
+
+@pytest.mark.parametrize("given", ["order-4711-of-today", "short", "x" * 65, "two words", "bl\u00f6d-bl\u00f6d"])
+def test_the_id_that_a_client_gives_is_taken_where_it_is_sane_and_goes_from_header_to_log(
+    app: Flask, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    app.add_url_rule("/told", "told", security.allow("viewer")(lambda: a_log().info("told") or "told"))
+    headers = Auth(app.test_client()).token()
+    answer = app.test_client().get("/told", headers=headers | {"X-Request-ID": given.encode().decode("latin-1")})
+    (line,) = written(capsys)
+    assert line["request_id"] == answer.headers["X-Request-ID"]
+    assert (line["request_id"] == given) is (given == "order-4711-of-today")
+    assert 8 <= len(str(line["request_id"])) <= 64

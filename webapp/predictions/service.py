@@ -75,7 +75,7 @@ def predict(uploads: list[Upload], actor: Actor, explains: bool = False) -> tupl
         answered = [_answer(loaded, upload, actor, settings.max_image_mb, explains) for upload in uploads]
     except NoExplanation as error:
         raise Conflict(str(error)) from error
-    journal().add([one.row for one in answered if one.row])
+    journal().add([one.row | {"place": place} for place, one in enumerate(answered) if one.row])
     if len(answered) == 1 and answered[0].error:
         raise BadImage(answered[0].error)
     return loaded, answered

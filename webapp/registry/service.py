@@ -20,6 +20,10 @@ def get(version_id: int) -> ModelVersion:
     return version
 
 
+def newest(limit: int = 200) -> list[ModelVersion]:
+    return list(db.session.scalars(select(ModelVersion).order_by(ModelVersion.id.desc()).limit(limit)))
+
+
 def active() -> Activation | None:
     """The activation in force: the newest one."""
     return db.session.scalar(select(Activation).order_by(Activation.id.desc()).limit(1))

@@ -1,0 +1,118 @@
+"""The answers that were given: which there are, page by page or as a table for a spreadsheet."""
+
+import datetime
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from sqlalchemy import Select, select
+from sqlalchemy.orm import joinedload
+
+from ml.config import Frozen
+from webapp.models import MAX_ID, ApiToken, Feedback, Prediction, User, db
+from webapp.pagination import Page, page_of
+
+AT_ONCE = 1000  # rows that an export holds in memory
+COLUMNS = (
+    "at",
+    "request_id",
+    "image",
+    "version",
+    "label",
+    "probability",
+    "truth",
+    "image_sha256",
+    "account",
+    "token",
+    "latency_ms",
+)
+
+
+def _utc(moment: datetime.datetime) -> datetime.datetime:
+    """The moment in UTC, which it is taken for where it names no time zone."""
+    if not 2000 <= moment.year <= 2100:
+        raise ValueError("it must lie between the years 2000 and 2100")
+    return moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment.astimezone(datetime.UTC)
+
+
+Moment = Annotated[datetime.datetime, AfterValidator(_utc)]
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+Text = Annotated[str, Field(max_length=200)]
+
+
+class Filter(Frozen):
+    """Which answers are wanted: those for which all that is given holds. `label` and `decision` are the same here."""
+
+    version: Id | None = None
+    label: Text | None = None
+    decision: Text | None = None
+    truth: Literal["given", "missing", "right", "wrong"] | None = None
+    token: Id | None = None
+    user: Id | None = None
+    request_id: Text | None = None
+    since: Moment | None = None
+    until: Moment | None = None  # not itself
+
+    def conditions(self) -> list[Any]:
+        tests = {
+            "version": Prediction.version_id == self.version,
+            "label": Prediction.label == self.label,
+            "decision": Prediction.label == self.decision,
+            "truth": _truth(self.truth),
+            "token": Prediction.token_id == self.token,
+            "user": Prediction.user_id == self.user,
+            "request_id": Prediction.request_id == self.request_id,
+            "since": self.since and Prediction.created_at >= self.since,
+            "until": self.until and Prediction.created_at < self.until,
+        }
+        return [test for name, test in tests.items() if getattr(self, name) is not None]
+
+
+def wanted(query: Mapping[str, str]) -> Filter:
+    """The filter in an address; what is empty is not asked for. Raises ValidationError."""
+    return Filter.model_validate({name: query[name] for name in Filter.model_fields if query.get(name)})
+
+
+def _truth(state: str | None) -> Any:
+    told = Prediction.feedback.has
+    return {
+        "given": told(),
+        "missing": ~told(),
+        "right": told(Feedback.truth == Prediction.label),
+        "wrong": told(Feedback.truth != Prediction.label),
+    }.get(state or "given")
+
+
+def page(wanted: Filter, limit: int, cursor: str | None) -> Page[Prediction]:
+    """The newest answers from the cursor on, with all that a list shows of them. Raises Invalid."""
+    return page_of(_whole(wanted), Prediction, limit, cursor, by=Prediction.created_at)
+
+
+def rows(wanted: Filter) -> Iterator[tuple[Any, ...]]:
+    """One row of `COLUMNS` for each answer, newest first, read as they are asked for."""
+    newest_first = _whole(wanted).order_by(Prediction.created_at.desc(), Prediction.id.desc())
+    for row in db.session.scalars(newest_first.execution_options(yield_per=AT_ONCE)):
+        yield (
+            row.created_at.isoformat(),
+            row.request_id,
+            row.place,
+            row.version_id,
+            row.label,
+            row.probability,
+            row.feedback.truth if row.feedback else None,
+            row.image_sha256,
+            row.user.email,
+            row.token.name if row.token else None,
+            round(row.latency_ms, 3),
+        )
+
+
+def _whole(wanted: Filter) -> Select[Any]:
+    shown = (joinedload(Prediction.user), joinedload(Prediction.token), joinedload(Prediction.feedback))
+    return select(Prediction).where(*wanted.conditions()).options(*shown)
+
+
+def clients() -> tuple[list[User], list[ApiToken]]:
+    """Who may have asked: all accounts and tokens, also those that may no longer."""
+    tokens = select(ApiToken).options(joinedload(ApiToken.user)).order_by(ApiToken.name, ApiToken.id)
+    return list(db.session.scalars(select(User).order_by(User.email))), list(db.session.scalars(tokens))

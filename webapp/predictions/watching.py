@@ -1,0 +1,94 @@
+"""What became of the answers: their history, what is known of the truth, and whether they drift."""
+
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request, stream_with_context
+
+from ml.drift import LARGE, LEAST, MODERATE, histogram
+from webapp import spreadsheet
+from webapp.predictions import drift, feedback, history
+from webapp.registry import service as registry
+from webapp.security import allow
+
+bp = Blueprint("watching", __name__, url_prefix="/predictions")
+ANSWERS_A_PAGE = 50
+BINS_SHOWN = 20
+CLASSES_SHOWN = 20
+TRUTHS = {"given": "known", "missing": "not known", "right": "as answered", "wrong": "other than answered"}
+
+
+@bp.get("/")
+@allow("viewer")
+def index() -> str:
+    chosen = history.wanted(request.args)
+    return render_template(
+        "predictions/history.html",
+        page=history.page(chosen, ANSWERS_A_PAGE, request.args.get("cursor")),
+        chosen=chosen,
+        given=chosen.model_dump(mode="json", exclude_none=True),
+        choices=_choices(),
+        live=feedback.live_scores(chosen.version),
+    )
+
+
+def _choices() -> dict[str, dict[Any, str]]:
+    """For each part of the filter the values that a person may choose, with their texts."""
+    accounts, tokens = history.clients()
+    labels = dict.fromkeys(label for version in registry.newest() for label in version.classes)
+    return {
+        "version": _versions(),
+        "decision": {label: label for label in labels},
+        "truth": TRUTHS,
+        "user": {account.id: account.email for account in accounts},
+        "token": {token.id: f"{token.name} ({token.user.email})" for token in tokens},
+    }
+
+
+def _versions() -> dict[int, str]:
+    return {version.id: f"{version.id}: {version.name}" for version in registry.newest()}
+
+
+@bp.get("/export.csv")
+@allow("viewer")
+def export() -> Response:
+    """All answers that the filter lets through; the rows are sent while they are read."""
+    lines = spreadsheet.lines(history.COLUMNS, history.rows(history.wanted(request.args)))
+    response = Response(stream_with_context(lines), mimetype="text/csv")
+    response.headers["Content-Disposition"] = "attachment; filename=predictions.csv"
+    return response
+
+
+@bp.get("/watching")
+@allow("viewer")
+def report() -> str:
+    """The version that the address names, or the active one."""
+    version_id, active = request.args.get("version", type=int), registry.active()
+    version = registry.get(version_id) if version_id else active.version if active else None
+    watched = drift.watch(version) if version else None
+    return render_template(
+        "predictions/watching.html",
+        version=version,
+        choices=_versions(),
+        watched=watched,
+        **(_charts(watched) if watched else {}),
+        live=feedback.live_scores(),
+        least=LEAST,
+        moderate=MODERATE,
+        large=LARGE,
+    )
+
+
+def _charts(watched: drift.Watched) -> dict[str, dict[str, Any]]:
+    """What the charts are drawn from: validation first, then each window that has answers."""
+    samples = {"Validation": watched.reference, "24 hours": watched.samples["day"], "7 days": watched.samples["week"]}
+    shown = {name: sample for name, sample in samples.items() if sample and sample.n}
+    classes = sorted({label for sample in shown.values() for label in sample.answered})[:CLASSES_SHOWN]
+    middles = [(place + 0.5) / BINS_SHOWN for place in range(BINS_SHOWN)]
+    shares = {name: [sample.answered.get(label, 0) / sample.n for label in classes] for name, sample in shown.items()}
+    scores = {name: histogram(sample, BINS_SHOWN) for name, sample in shown.items()}
+    return {"scores": _chart("Score", middles, scores), "answered": _chart("Answered class", classes, shares)}
+
+
+def _chart(across: str, bins: list[Any], lines: dict[str, list[float]]) -> dict[str, Any]:
+    named = [{"name": name, "values": values} for name, values in lines.items()]
+    return {"kind": "shares", "across": across, "bins": bins, "lines": named}
