@@ -9,8 +9,10 @@ from ml.intervals import Score, proportion
 from webapp import audit
 from webapp.errors import AppError, Conflict, Forbidden, Invalid, NotFound
 from webapp.models import Feedback, ModelVersion, Prediction, User, db
+from webapp.predictions.journal import journal
 
 MOST = 200  # truths at once
+WAIT_S = 1.0
 SCORES = ("accuracy", "sensitivity", "specificity")
 Cell = tuple[str, str, int]  # answer, truth, and how many images have both
 
@@ -41,6 +43,7 @@ def give(truths: Sequence[Truth], user: User) -> list[Feedback]:
     Raises NotFound, Forbidden, Conflict, Invalid, which name the place of the first truth at fault where there are
     several.
     """
+    journal().flush(WAIT_S)  # a client may know the truth at once
     kept = []
     for number, truth in enumerate(truths):
         try:
