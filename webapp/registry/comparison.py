@@ -183,6 +183,7 @@ def choose_ground(found: Sequence[Ground], dataset_id: int | None, split: str | 
         if dataset_id in (None, one.dataset.id) and split in (None, "", one.split):
             return one
     raise Invalid(
-        f"Not all of these versions were evaluated on {split or 'a split'} of data set {dataset_id or 'any'}. "
+        f"Not all of these versions were evaluated on {split[:20] if split else 'a split'} of data set "
+        f"{dataset_id or 'any'}. "
         "Evaluate each of them there, or leave dataset and split out."
     )
