@@ -75,8 +75,9 @@ def _check_units(
     count = len(of_class[scarcest])
     if count < k:
         advice = f"Take at most {count} folds" if count >= LEAST_FOLDS else "Add images of it"
+        units = "group or single image" if count == 1 else "groups or single images"
         raise BadConfig(
-            f"Class '{scarcest}' has {count} groups or single images, too few for {k} folds: each fold needs one. "
+            f"Class '{scarcest}' has {count} {units}, too few for {k} folds: each fold needs one. "
             f"{advice}, or repeat with other seeds."
         )
 

@@ -18,13 +18,13 @@ def vendor(version: str, name: str) -> Response:
     """A script by its name; `version` only makes the address change with the package."""
     if name not in FILES:
         abort(404)
-    response = send_file(_path(name), mimetype="text/javascript", max_age=31_536_000)
+    response = send_file(path_of(name), mimetype="text/javascript", max_age=31_536_000)
     response.cache_control.immutable = True
     return response
 
 
 @cache
-def _path(name: str) -> Path:
+def path_of(name: str) -> Path:
     package, file = FILES[name]
     spec = find_spec(package)  # finds the folder without importing the package
     if spec is None or not spec.submodule_search_locations:
@@ -35,5 +35,5 @@ def _path(name: str) -> Path:
 @cache
 def version_of(name: str) -> str:
     """A short tag of the file that is served, for its address."""
-    stat = _path(name).stat()
+    stat = path_of(name).stat()
     return f"{stat.st_size:x}-{int(stat.st_mtime):x}"

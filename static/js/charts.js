@@ -9,7 +9,15 @@
   };
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]; // a second sign beside colour
   const HEIGHT = 320;
+  const LONGEST_LABEL = 28; // characters
   const drawn = new Map();
+
+  // Plotly reads tags and links in a text: a name is to stay a name, and to leave room for the bars.
+  function label(name) {
+    const signs = Array.from(name); // an emoji is one sign
+    const short = signs.length > LONGEST_LABEL ? signs.slice(0, LONGEST_LABEL - 1).join("") + "…" : name;
+    return short.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  }
 
   // A line where another worker took the run up: before the first epoch of each later attempt.
   function attemptsOf(data) {
@@ -24,13 +32,15 @@
     curves(data, colors) {
       if (!data.epochs.length) return null;
       const lines = data.lines.filter((line) => line.values.some((value) => value !== null));
+      const isShare = lines.every((line) => line.values.every((value) => value <= 1));
       return {
         traces: lines.map((line, i) => ({
           x: data.epochs, y: line.values, name: line.name, mode: data.epochs.length < 40 ? "lines+markers" : "lines",
           line: { color: colors[i], dash: DASHES[i], width: 2 }, marker: { size: 5 },
         })),
         layout: {
-          xaxis: { title: { text: "Epoch" }, tickformat: "d" }, yaxis: { rangemode: "normal" },
+          xaxis: { title: { text: "Epoch" }, tickformat: "d", ...(data.epochs.length < 10 && { dtick: 1 }) },
+          yaxis: { rangemode: "normal", ...(isShare && { autorangeoptions: { clipmax: 1.005 } }) },
           ...attemptsOf(data),
         },
       };
@@ -118,15 +128,17 @@
     },
 
     counts(data, colors) {
-      const names = data.classes.map((entry) => entry.name);
+      const places = data.classes.map((_, i) => i);
       return {
         traces: ["train", "validation", "test"].map((split, i) => ({
-          type: "bar", orientation: "h", y: names, x: data.classes.map((entry) => entry[split]),
+          type: "bar", orientation: "h", y: places, x: data.classes.map((entry) => entry[split]),
           name: { train: "training", validation: "validation", test: "test" }[split], marker: { color: colors[i] },
+          customdata: data.classes.map((entry) => label(entry.name)), hovertemplate: "%{customdata}: %{x}",
         })),
         layout: {
-          barmode: "stack", legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal" }, height: 110 + 26 * Math.min(names.length, 40),
-          xaxis: { title: { text: "Images" } }, yaxis: { autorange: "reversed", type: "category", automargin: true },
+          barmode: "stack", legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal" }, height: 110 + 26 * Math.min(places.length, 40),
+          xaxis: { title: { text: "Images" } },
+          yaxis: { autorange: "reversed", tickvals: places, ticktext: data.classes.map((entry) => label(entry.name)) },
         },
       };
     },

@@ -248,6 +248,7 @@ def test_images_of_one_patient_are_not_counted_as_independent(app: Flask, client
     auth.login("viewer")
     assert client.get(f"{REST}?version=1&version=2").json["pairs"][0]["units"] == 2
     assert "The 4 images come from 2 independent groups or single images" in client.get(COMPARE).text
+    assert "not defined here: each class needs images of two groups or more" in client.get(COMPARE).text
 
 
 def two_folds() -> list[ModelVersion]:

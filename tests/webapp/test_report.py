@@ -166,3 +166,17 @@ def test_the_report_of_a_fold_tells_of_its_own_splits(app: Flask, client: FlaskC
         assert re.search(rf"{split} \d+ \d+ {images} ", text)
     assert "yes Were the splits fixed before training, and unchanged since?" in text
     assert "a random split by image" not in text
+
+
+def test_scores_that_the_images_do_not_define_are_named_instead_of_left_out(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        make_reported(test=1)
+    auth.login("viewer")
+    page = client.get("/versions/1?prevalence=0.1").text
+    for html in (page, client.get("/versions/1/report").text):
+        text = plain(html)
+        assert "No image here is of malignant: means go over the other classes." in text
+        assert "Not defined by these images and answers: ROC AUC, sensitivity, positive predictive value" in text
+    assert "Predictive values at the prevalence" not in page

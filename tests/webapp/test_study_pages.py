@@ -61,6 +61,16 @@ def test_a_finished_member_shows_its_scores_and_its_version_says_where_it_belong
     for text in ("2 of 3 finished", "Nadeau and Bengio 2003", "Bengio and Grandvalet 2004", "/versions/2", "corrected"):
         assert text in html
     assert "Fold 2 of 3" in client.get("/versions/2").text
+    assert "test of fold 2 of 3" in client.get("/datasets/1").text
+
+
+def test_members_that_score_alike_are_no_certainty(app: Flask, client: FlaskClient, auth: Auth, study_id: int) -> None:
+    with app.app_context():
+        for row in db.session.get_one(Study, study_id).members[:2]:
+            row.status = "succeeded"
+            make_answered(factories.make_version(row), [0.9])
+    auth.login("viewer")
+    assert "that is no certainty" in client.get(f"/studies/{study_id}/live").text
 
 
 def test_cancelling_stops_the_whole_study(client: FlaskClient, auth: Auth, study_id: int) -> None:

@@ -165,20 +165,13 @@ def grounds(versions: Sequence[ModelVersion]) -> list[Ground]:
     )
     newest: dict[tuple[int, str, Any], dict[int, Evaluation]] = {}
     for evaluation in db.session.scalars(wanted.order_by(Evaluation.id)):
-        place = (evaluation.dataset_id, evaluation.split, _fold(evaluation))
+        place = (evaluation.dataset_id, evaluation.split, members.fold_scored(evaluation))
         newest.setdefault(place, {})[evaluation.version_id] = evaluation
     found = [
         Ground(next(iter(of.values())).dataset, split, [of.get(version.id) for version in versions])
         for (_, split, _), of in newest.items()
     ]
     return sorted(found, key=lambda one: (not one.is_common, PREFERRED_SPLITS.index(one.split), -one.dataset.id))
-
-
-def _fold(evaluation: Evaluation) -> tuple[int, int, int] | None:
-    """The fold whose split was scored; None where it is the data set's own, or all of its images."""
-    experiment = evaluation.version.experiment
-    is_of_fold = evaluation.dataset_id == experiment.dataset_id and evaluation.split != "all"
-    return members.fold_of(experiment) if is_of_fold else None
 
 
 def choose_ground(found: Sequence[Ground], dataset_id: int | None, split: str | None) -> Ground | None:
@@ -190,6 +183,7 @@ def choose_ground(found: Sequence[Ground], dataset_id: int | None, split: str | 
         if dataset_id in (None, one.dataset.id) and split in (None, "", one.split):
             return one
     raise Invalid(
-        f"Not all of these versions were evaluated on {split or 'a split'} of data set {dataset_id or 'any'}. "
+        f"Not all of these versions were evaluated on {split[:20] if split else 'a split'} of data set "
+        f"{dataset_id or 'any'}. "
         "Evaluate each of them there, or leave dataset and split out."
     )

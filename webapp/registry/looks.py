@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select
 
 from webapp.models import Dataset, Evaluation, User, db
+from webapp.studies import members
 
 OF_TEST_IMAGES = ("test", "all")
 SHOWN = 50
@@ -17,6 +18,12 @@ class Look:
     evaluation: Evaluation
     who: str | None
     is_automatic: bool  # made at the end of a training
+
+    @property
+    def images(self) -> str:
+        """Which images were scored; the test images of a fold are its own."""
+        fold = members.fold_scored(self.evaluation)
+        return f"{self.evaluation.split} of fold {fold[0]} of {fold[1]}" if fold else self.evaluation.split
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 from ml.folding import Member, as_seen
 from ml.manifest import Manifest
 from webapp.datasets import contents
-from webapp.models import Dataset, Experiment
+from webapp.models import Dataset, Evaluation, Experiment
 
 
 def of(experiment: Experiment) -> Member | None:
@@ -20,6 +20,13 @@ def fold_of(experiment: Experiment) -> tuple[int, int, int] | None:
     """Its number, k and the seed of the cut: on one data set equal ones judge the same images. None of no fold."""
     member = of(experiment)
     return (member.number, member.k, member.seed) if member and member.kind == "folds" else None
+
+
+def fold_scored(evaluation: Evaluation) -> tuple[int, int, int] | None:
+    """The fold whose split was scored; None where it is the data set's own, or all of its images."""
+    experiment = evaluation.version.experiment
+    is_of_fold = evaluation.dataset_id == experiment.dataset_id and evaluation.split != "all"
+    return fold_of(experiment) if is_of_fold else None
 
 
 def manifest_for(experiment: Experiment, dataset: Dataset) -> Manifest:
