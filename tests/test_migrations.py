@@ -11,11 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from tests.conftest import ROOT, migrate
-from webapp.models import Base
+from tests import factories
+from tests.conftest import ROOT, application, migrate
+from webapp.models import Base, Prediction, db
 from webapp.settings import Settings
 
 
@@ -109,3 +110,18 @@ def test_references_are_checked_in_a_migrated_database(settings: Settings, engin
                 "VALUES (1, 99, 99, 'none', false, '2026-11-24 00:00:00')"
             )
         )
+
+
+def test_answers_of_before_get_the_place_of_their_image_in_its_request(settings: Settings) -> None:
+    migrate(settings)
+    config = Config(toml_file=str(ROOT / "pyproject.toml"))
+    config.attributes["settings"] = settings
+    with application(settings) as app, app.app_context():
+        version, admin = factories.make_version(), {"user": factories.find_user("admin")}
+        for request, by in (("first", {}), ("second", {}), ("first", {}), ("first", admin), ("first", {})):
+            factories.make_prediction(version, request_id=request, place=9, **by)
+        db.session.remove()
+        before = ScriptDirectory.from_config(config).get_revision("20261125_watch").down_revision
+        command.downgrade(config, str(before))
+        migrate(settings)
+        assert db.session.scalars(select(Prediction.place).order_by(Prediction.id)).all() == [0, 0, 1, 0, 2]

@@ -45,6 +45,7 @@ def _register(app: Flask) -> None:
     from webapp import assets, cli, health, metrics, pages
     from webapp.admin import views as admin
     from webapp.api import views as api
+    from webapp.api import watching as watching_api
     from webapp.auth import views as auth
     from webapp.datasets import changes, gallery, review
     from webapp.experiments import views as experiments
@@ -74,6 +75,7 @@ def _register(app: Flask) -> None:
         resumable,
         studies,
         watching,
+        watching_api,
     ):
         app.register_blueprint(part.bp)
     pages.init_app(app)

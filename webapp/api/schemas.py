@@ -5,25 +5,11 @@ import datetime
 from typing import Any
 
 from flask import url_for
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ml.config import Frozen, IngestOptions, TrainConfig
-from webapp.models import (
-    MAX_ID,
-    Activation,
-    Dataset,
-    Epoch,
-    Evaluation,
-    Experiment,
-    Feedback,
-    ModelVersion,
-    Prediction,
-    Study,
-)
-from webapp.predictions import feedback
+from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion, Study
 from webapp.predictions.active import Loaded
-from webapp.predictions.drift import Watched
-from webapp.predictions.feedback import SCORES, LiveScores
 from webapp.predictions.service import Answered
 from webapp.registry import looks, report
 from webapp.registry import service as registry
@@ -74,23 +60,6 @@ class NewEvaluation(Frozen):
     dataset_id: int = Field(ge=1, le=MAX_ID)
     split: str = "test"
     robustness: bool = False
-
-
-class Truth(Frozen):
-    request_id: str = Field(max_length=64)
-    image: int = Field(0, ge=0, le=MAX_ID, description="Place of the image within its request")
-    truth: str = Field(max_length=200)
-
-
-class Truths(Frozen):
-    """One truth by itself, or several as `items`."""
-
-    items: list[Truth] = Field(min_length=1, max_length=feedback.MOST)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_is_several(cls, given: Any) -> Any:
-        return {"items": [given]} if isinstance(given, dict) and "items" not in given else given
 
 
 class Reason(Frozen):
@@ -301,49 +270,6 @@ def comparison(compared: Compared) -> dict[str, Any]:
                 for one in disagreements[:DISAGREEMENTS_SENT]
             ],
         },
-    }
-
-
-def prediction(row: Prediction) -> dict[str, Any]:
-    """An answer of the past. Of its image only the hash is known."""
-    return {
-        "id": row.id,
-        "request_id": row.request_id,
-        "image": row.place,
-        "image_sha256": row.image_sha256,
-        "version": row.version_id,
-        "label": row.label,
-        "decision": row.label,
-        "probability": row.probability,
-        "probabilities": row.probabilities,
-        "truth": row.feedback.truth if row.feedback else None,
-        "user": {"id": row.user_id, "email": row.user.email},
-        "token": {"id": row.token_id, "name": row.token.name} if row.token else None,
-        "latency_ms": row.latency_ms,
-        "created_at": moment(row.created_at),
-    }
-
-
-def told(row: Feedback) -> dict[str, Any]:
-    answer = row.prediction
-    return {
-        "request_id": answer.request_id,
-        "image": answer.place,
-        "version": answer.version_id,
-        "label": answer.label,
-        "truth": row.truth,
-    }
-
-
-def watching(version: ModelVersion, watched: Watched, live: LiveScores | None) -> dict[str, Any]:
-    """How right the answers were where the truth is known, and how each window drifted from validation."""
-    scores = {name: getattr(live, name) for name in SCORES} if live else {}
-    return {
-        "version": version.id,
-        "feedback": live.n if live else 0,
-        "live": {name: score and score.model_dump() for name, score in scores.items()},
-        "validation_images": watched.reference.n if watched.reference else None,
-        "drift": {window: one.model_dump() for window, one in watched.drifts.items()},
     }
 
 

@@ -15,7 +15,6 @@ from webapp.errors import Invalid
 from webapp.experiments import service as experiments
 from webapp.models import Activation, Dataset, Evaluation, Experiment, ModelVersion, Study
 from webapp.pagination import page_of
-from webapp.predictions import drift, feedback, history
 from webapp.predictions import service as predictions
 from webapp.registry import comparison, files
 from webapp.registry import service as registry
@@ -36,21 +35,6 @@ def predict() -> Json:
     explains = bodies.switch("explain") or False
     loaded, answered = predictions.predict(bodies.images(), actor(), explains)
     return schemas.predictions(loaded, answered, g.request_id)
-
-
-@bp.get(f"{V1}/predictions")
-@allow("viewer")
-def list_predictions() -> Json:
-    page = history.page(history.wanted(request.args), *bodies.page_arguments())
-    return {"items": [schemas.prediction(row) for row in page.items], "next": page.next}
-
-
-@bp.post(f"{V1}/feedback")
-@allow("viewer", scope="predict")
-def give_feedback() -> Json:
-    """The truth of one answered image, or of several as `items`; all of it is kept, or none."""
-    truths = [feedback.Truth(**vars(item)) for item in bodies.body(schemas.Truths).items]
-    return {"items": [schemas.told(row) for row in feedback.give(truths, actor().user)]}
 
 
 @bp.post(f"{V1}/datasets")
@@ -225,14 +209,6 @@ def compare_versions() -> Json:
 def read_version(version_id: int) -> Json:
     row = registry.get(version_id)
     return {**schemas.version(row, registry.active()), "card": row.card}
-
-
-@bp.get(f"{V1}/versions/<int:version_id>/watching")
-@allow("viewer")
-def watch_version(version_id: int) -> Json:
-    row = registry.get(version_id)
-    live = next(iter(feedback.live_scores(row.id)), None)
-    return schemas.watching(row, drift.watch(row), live)
 
 
 @bp.get(f"{V1}/versions/<int:version_id>/files/<name>")
