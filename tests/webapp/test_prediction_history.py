@@ -92,6 +92,7 @@ def test_an_answer_of_the_past_tells_its_image_only_by_hash_and_place(app: Flask
     parts = [(io.BytesIO(b"no image"), "patient-name.png"), (io.BytesIO(image), "patient-name.png")]
     said = auth.client.post("/predict", data={"image": parts}, headers=headers)
     assert said.json["request_id"] == said.headers["X-Request-ID"] == "study-7-of-today"
+    assert app.extensions["journal"].flush()
     (found,) = auth.client.get(URL, headers=headers).json["items"]
     assert (found["request_id"], found["image"], found["token"]["name"]) == ("study-7-of-today", 1, "write")
     assert found["probabilities"] == said.json["predictions"][1]["probabilities"]
