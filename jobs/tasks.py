@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
-from jobs import ingestion
+from jobs import ingestion, rates
 from jobs.work import Work, run
 from ml.artifact import Card
 from ml.config import Split, TrainConfig
@@ -16,7 +16,7 @@ from ml.manifest import Manifest
 from ml.pack import PackReader
 from ml.progress import EpochResult, Progress
 from webapp.datasets import versions
-from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, db, take_turns
+from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, RateSearch, db, take_turns
 from webapp.studies import members, pooling
 
 ERRORS_SHOWN = 24
@@ -24,6 +24,10 @@ ERRORS_SHOWN = 24
 
 def ingest(dataset_id: int) -> None:
     run(Dataset, dataset_id, ingestion.ingest)
+
+
+def find_rate(rate_search_id: int) -> None:
+    run(RateSearch, rate_search_id, rates.find)
 
 
 def train(experiment_id: int) -> None:
@@ -58,7 +62,7 @@ def _train(work: Work) -> None:
             report=functools.partial(_report_training, work, number),
             save_checkpoint=functools.partial(_keep_checkpoint, work),
             resume_from=stack.enter_context(work.store.fetch(checkpoint_sha256)) if checkpoint_sha256 else None,
-            resolve_version=functools.partial(_state_dict_of_version, work, stack),
+            resolve_version=functools.partial(work.state_dict_of_version, stack),
             weights_dir=work.settings.weights_dir,
             default_device=work.settings.device,
         )
@@ -104,16 +108,6 @@ def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
         if still_used is None:
             work.store.delete(before)
     db.session.remove()
-
-
-def _state_dict_of_version(work: Work, stack: contextlib.ExitStack, version_id: int) -> Path:
-    """The weights of an earlier version, for as long as `stack` is open. Raises MissingWeights."""
-    from ml.errors import MissingWeights
-
-    version = db.session.get(ModelVersion, version_id)
-    if version is None:
-        raise MissingWeights(f"There is no version {version_id} to start from. Choose another one.")
-    return stack.enter_context(work.store.fetch(version.files["state_dict.safetensors"]))
 
 
 def _publish(

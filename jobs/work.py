@@ -14,11 +14,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from jobs.attempt import Attempt, HandedOver
 from jobs.recovery import release_lost
-from ml.errors import Cancelled, MlError, Superseded
+from ml.errors import Cancelled, MissingWeights, MlError, Superseded
 from ml.manifest import Manifest
 from ml.pack import PackReader
 from webapp import create_app
-from webapp.models import Dataset, db
+from webapp.models import Dataset, ModelVersion, db
 from webapp.settings import Settings
 from webapp.storage import CHUNK_BYTES, DamagedObject, MissingObject, Store, workspace
 
@@ -63,6 +63,13 @@ class Work:
             manifest = Manifest.read(stack.enter_context(self.store.fetch(str(dataset.manifest_sha256))))
             paths = [stack.enter_context(self.store.fetch(sha256)) for sha256 in dataset.pack_sha256s]
             yield manifest, stack.enter_context(PackReader(paths))
+
+    def state_dict_of_version(self, stack: contextlib.ExitStack, version_id: int) -> Path:
+        """The weights of an earlier version, for as long as `stack` is open. Raises MissingWeights."""
+        version = db.session.get(ModelVersion, version_id)
+        if version is None:
+            raise MissingWeights(f"There is no version {version_id} to start from. Choose another one.")
+        return stack.enter_context(self.store.fetch(version.files["state_dict.safetensors"]))
 
 
 def run(kind: type[Any], row_id: int, work: Callable[[Work], None]) -> None:

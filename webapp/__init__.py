@@ -44,12 +44,14 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _register(app: Flask) -> None:
     from webapp import assets, cli, health, metrics, pages
     from webapp.admin import views as admin
+    from webapp.api import searches as api_searches
     from webapp.api import views as api
     from webapp.auth import views as auth
     from webapp.datasets import changes, gallery, review
     from webapp.experiments import views as experiments
     from webapp.predictions import active
     from webapp.predictions import views as predictions
+    from webapp.rates import views as rates
     from webapp.registry import analysis
     from webapp.registry import views as registry
     from webapp.resumable import views as resumable
@@ -62,6 +64,7 @@ def _register(app: Flask) -> None:
         pages,
         admin,
         api,
+        api_searches,
         auth,
         changes,
         gallery,
@@ -69,6 +72,7 @@ def _register(app: Flask) -> None:
         analysis,
         experiments,
         predictions,
+        rates,
         registry,
         resumable,
         studies,

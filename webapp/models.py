@@ -15,6 +15,7 @@ from webapp.database import UtcDateTime as UtcDateTime
 from webapp.database import db as db
 from webapp.database import find as find
 from webapp.database import move as move
+from webapp.database import stop as stop
 from webapp.database import take_turns as take_turns
 
 ROLES = ("viewer", "researcher", "admin")
@@ -207,6 +208,26 @@ class Experiment(Attempted, Base):
     study: Mapped[Study | None] = relationship(back_populates="members")
     epochs: Mapped[list["Epoch"]] = relationship(order_by="Epoch.number", back_populates="experiment")
     version: Mapped["ModelVersion | None"] = relationship(back_populates="experiment")
+
+
+class RateSearch(Attempted, Base):
+    """A learning-rate range test of a configuration on a data set, and its curve."""
+
+    __tablename__ = "rate_search"
+    __table_args__ = (one_of("status", JOB_STATUSES),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), index=True)
+    config: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(20), default="queued", index=True)
+    failed_because: Mapped[str | None] = mapped_column(Text)
+    device: Mapped[str | None] = mapped_column(String(100))
+    curve: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # an `ml.rate_curve.RateCurve`
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    created_by: Mapped[User | None] = relationship()
+    dataset: Mapped[Dataset] = relationship()
 
 
 class Epoch(Base):

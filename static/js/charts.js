@@ -36,6 +36,24 @@
       };
     },
 
+    rates(data, colors) {
+      const at = data.rates.findIndex((rate) => rate >= data.suggested_rate * 0.99); // it is rounded
+      return {
+        traces: [
+          { x: data.rates, y: data.losses, name: "Loss of the batch", mode: "markers", marker: { color: colors[5], size: 4, opacity: 0.5 } },
+          { x: data.rates, y: data.smoothed, name: "Smoothed", mode: "lines", line: { color: colors[0], width: 2.5 } },
+          ...(data.suggested_rate ? [{
+            x: [data.suggested_rate], y: [data.smoothed[at]], name: "Suggested", mode: "markers",
+            marker: { color: colors[1], size: 12, symbol: "diamond", line: { width: 1.5, color: "#fff" } },
+          }] : []),
+        ],
+        layout: {
+          xaxis: { title: { text: "Learning rate" }, type: "log", dtick: 1, exponentformat: "power" },
+          yaxis: { title: { text: "Training loss" }, range: [0, 1.8 * data.smoothed[0]] },
+        },
+      };
+    },
+
     roc(data, colors) {
       const share = (text) => ({ title: { text }, range: [-0.01, 1.02], constrain: "domain" });
       return {

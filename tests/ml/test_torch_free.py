@@ -6,8 +6,9 @@ import sys
 TORCH_FREE = (
     "archive", "artifact", "calibration", "clusters", "comparison", "config", "conformal", "decisions", "draws",
     "errors", "evaluation", "grouped", "images", "ingest", "intervals", "label_errors", "manifest", "metrics",
-    "netbenefit", "pack", "prevalence", "progress", "quality", "ranking", "recalibration", "replicates", "revision",
-    "scored", "selective", "serving", "settled", "splits", "subgroups", "synthetic", "temperature",
+    "netbenefit", "pack", "prevalence", "progress", "quality", "ranking", "rate_curve", "recalibration",
+    "replicates", "revision", "scored", "selective", "serving", "settled", "splits", "subgroups", "synthetic",
+    "temperature",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "scipy", "sklearn", "onnx", "pandas"}
 

@@ -16,6 +16,7 @@ from webapp.errors import AppError, Invalid
 from webapp.experiments import augmentations, service
 from webapp.models import FINAL_STATUSES, Experiment, ModelVersion, db
 from webapp.pagination import page_of
+from webapp.rates import service as rates
 from webapp.security import actor, allow
 from webapp.studies import service as studies
 
@@ -45,7 +46,13 @@ def index() -> str:
 @bp.get("/new")
 @allow("researcher")
 def new() -> str:
+    """The form: as it comes, with the settings of `clone`, or with those of `rate_search` and what it found."""
     dataset_id, clone_id = request.args.get("dataset", type=int), request.args.get("clone", type=int)
+    rate_search_id = request.args.get("rate_search", type=int)
+    if rate_search_id is not None:
+        tested = rates.get(rate_search_id)
+        values = forms.flatten(tested.config | rates.found(tested), "config")
+        return _form_page(values, {}, tested.name, dataset_id or tested.dataset_id)
     if clone_id is None:
         return _form_page({}, {}, "", dataset_id)
     origin = service.get(clone_id)
@@ -113,14 +120,21 @@ def create() -> Page:
         if dataset_id is None:
             raise Invalid("Choose the data set to train on.", {"dataset_id": "choose one"})
         config = forms.parse(TrainConfig, "config", values)
-        if repeat != "once":
-            study = studies.create(dataset_id, name, repeat, _k(k), config, actor().user)
-            return redirect(url_for("studies.detail", study_id=study.id))
-        experiment = service.create(dataset_id, name, config, actor().user)
+        return redirect(_begin(dataset_id, name, config))
     except AppError as error:
         fields = error.fields if isinstance(error, Invalid) else {}
         return _form_page(values, fields, name, dataset_id, str(error), (repeat, k)), error.status
-    return redirect(url_for("experiments.detail", experiment_id=experiment.id))
+
+
+def _begin(dataset_id: int, name: str, config: TrainConfig) -> str:
+    """The address of what the button that was pressed, and the repetition that was chosen, begin."""
+    form, user = request.form, actor().user
+    if form.get("begin") == "rate":
+        return url_for("rates.detail", rate_search_id=rates.create(dataset_id, name, config, user).id)
+    if form.get("repeat", "once") != "once":
+        study = studies.create(dataset_id, name, form["repeat"], _k(form.get("k", "")), config, user)
+        return url_for("studies.detail", study_id=study.id)
+    return url_for("experiments.detail", experiment_id=service.create(dataset_id, name, config, user).id)
 
 
 def _k(text: str) -> int:

@@ -1,0 +1,49 @@
+"""Learning-rate range tests."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "20261125_searches"
+down_revision = "20261124_studies"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "rate_search",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("dataset_id", sa.Integer(), nullable=False),
+        sa.Column("config", sa.JSON(), nullable=False),
+        sa.Column("status", sa.String(length=20), nullable=False),
+        sa.Column("failed_because", sa.Text()),
+        sa.Column("device", sa.String(length=100)),
+        sa.Column("curve", sa.JSON(none_as_null=True)),
+        sa.Column("created_by_id", sa.Integer()),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempt_token", sa.String(length=64)),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("losses", sa.Integer(), nullable=False),
+        sa.Column("heartbeat_at", sa.DateTime(timezone=True)),
+        sa.Column("rung_at", sa.DateTime(timezone=True)),
+        sa.Column("progress", sa.Double(), nullable=False),
+        sa.Column("phase", sa.String(length=40), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True)),
+        sa.Column("finished_at", sa.DateTime(timezone=True)),
+        sa.CheckConstraint(
+            "status IN ('queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled')",
+            name=op.f("ck_rate_search_status"),
+        ),
+        sa.ForeignKeyConstraint(["created_by_id"], ["user_account.id"], name=op.f("fk_rate_search_created_by_id")),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_rate_search_dataset_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rate_search")),
+    )
+    op.create_index(op.f("ix_rate_search_dataset_id"), "rate_search", ["dataset_id"])
+    op.create_index(op.f("ix_rate_search_status"), "rate_search", ["status"])
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_rate_search_status"), "rate_search")
+    op.drop_index(op.f("ix_rate_search_dataset_id"), "rate_search")
+    op.drop_table("rate_search")
