@@ -17,6 +17,7 @@ from ml.pack import PackReader
 from ml.progress import EpochResult, Progress
 from webapp.datasets import versions
 from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, RateSearch, db, take_turns
+from webapp.searches import service as searches
 from webapp.studies import members, pooling
 
 ERRORS_SHOWN = 24
@@ -31,11 +32,15 @@ def find_rate(rate_search_id: int) -> None:
 
 
 def train(experiment_id: int) -> None:
-    run(Experiment, experiment_id, _train)
+    run(Experiment, experiment_id, _train, after=searches.advance_with)
 
 
 def evaluate(evaluation_id: int) -> None:
     run(Evaluation, evaluation_id, _evaluate)
+
+
+class _GivenUp(Exception):
+    """The search of this trial expects nothing of it any more."""
 
 
 def _train(work: Work) -> None:
@@ -54,18 +59,22 @@ def _train(work: Work) -> None:
         manifest = as_seen(stored, member)
         chosen = device.choose(config.device, work.settings.device)
         work.attempt.report(phase="preparing images", device=device.describe(chosen))
-        fitted = training.fit(
-            config,
-            manifest,
-            packs,
-            work.scratch,
-            report=functools.partial(_report_training, work, number),
-            save_checkpoint=functools.partial(_keep_checkpoint, work),
-            resume_from=stack.enter_context(work.store.fetch(checkpoint_sha256)) if checkpoint_sha256 else None,
-            resolve_version=functools.partial(work.state_dict_of_version, stack),
-            weights_dir=work.settings.weights_dir,
-            default_device=work.settings.device,
-        )
+        try:
+            fitted = training.fit(
+                config,
+                manifest,
+                packs,
+                work.scratch,
+                report=functools.partial(_report_training, work, number),
+                save_checkpoint=functools.partial(_keep_checkpoint, work),
+                resume_from=stack.enter_context(work.store.fetch(checkpoint_sha256)) if checkpoint_sha256 else None,
+                resolve_version=functools.partial(work.state_dict_of_version, stack),
+                weights_dir=work.settings.weights_dir,
+                default_device=work.settings.device,
+            )
+        except _GivenUp as given_up:
+            work.attempt.end("cancelled", pruned_epoch=given_up.args[0], eta_s=None)
+            return
         _publish(work, fitted, config, manifest, packs, names, member)
     if member:
         pooling.pool(member.study)
@@ -78,6 +87,8 @@ def _report_training(work: Work, attempt_number: int, progress: Progress) -> Non
         return
     if progress.epoch_result:
         _save_epoch(work, attempt_number, progress.epoch_result)
+        if progress.epoch < progress.epochs and _is_given_up(work):
+            raise _GivenUp(progress.epoch)
     total = progress.epochs * progress.steps
     done = (progress.epoch - 1) * progress.steps + progress.step
     work.attempt.report(
@@ -86,6 +97,13 @@ def _report_training(work: Work, attempt_number: int, progress: Progress) -> Non
         eta_s=progress.step_s and (total - done) * progress.step_s,
         images_per_s=progress.images_per_s,
     )
+
+
+def _is_given_up(work: Work) -> bool:
+    try:
+        return searches.is_hopeless(work.attempt.row_id)
+    finally:
+        db.session.remove()
 
 
 def _keep_checkpoint(work: Work, path: Path, epoch: int) -> None:

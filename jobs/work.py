@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from jobs.attempt import Attempt, HandedOver
 from jobs.recovery import release_lost
@@ -72,8 +72,11 @@ class Work:
         return stack.enter_context(self.store.fetch(version.files["state_dict.safetensors"]))
 
 
-def run(kind: type[Any], row_id: int, work: Callable[[Work], None]) -> None:
-    """Claims the row, does the work, and writes how it ended: the edge where every error becomes a sentence."""
+def run(kind: type[Any], row_id: int, work: Callable[[Work], None], after: Callable[[int], None] | None = None) -> None:
+    """Claims the row, does the work, and writes how it ended: the edge where every error becomes a sentence.
+
+    `after` is called once that is written; what it cannot do, the janitor does later.
+    """
     app = create_app()
     with app.app_context():
         attempt = Attempt.claim(app, kind, row_id)
@@ -98,6 +101,12 @@ def run(kind: type[Any], row_id: int, work: Callable[[Work], None]) -> None:
         except Exception as error:
             db.session.rollback()
             _end(attempt, attempt.kind.FAILED, **{attempt.kind.REASON: _reason(error, row_id)})
+        if after is not None:
+            try:
+                after(row_id)
+            except SQLAlchemyError:
+                db.session.rollback()
+                log.warning("nothing_after", exc_info=True, extra={"kind": kind.__tablename__, "row_id": row_id})
 
 
 def _lose(attempt: Attempt, fault: Exception) -> None:

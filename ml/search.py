@@ -5,14 +5,12 @@ asks first after a lost worker gets the same answer. Free of torch; a second to 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ml.space import Dimension, Plan, Value, is_whole
+from ml.space import Dimension, Plan, Trial, Value, is_whole
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 LEAST_TO_WEIGH = 6  # finished trials before the importance of a setting is more than a guess
@@ -26,16 +24,6 @@ _STATES = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial: its values, where it stands, the score of each epoch by number, and of the epoch that is kept."""
-
-    values: dict[str, Value]
-    state: Literal["running", "finished", "pruned", "failed"]
-    score_by_epoch: dict[int, float] = field(default_factory=dict)
-    score: float | None = None
 
 
 def next_values(plan: Plan, trials: Sequence[Trial]) -> dict[str, Value]:

@@ -1,7 +1,8 @@
-"""What a search may vary: the sensible values of each hyper-parameter, and the plan of one search. Free of torch."""
+"""What a search may vary: the sensible values of each hyper-parameter; its plan and its trials. Free of torch."""
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -10,6 +11,7 @@ from ml.config import Frozen, TrainConfig
 from ml.errors import BadConfig
 
 Value = bool | int | float | str
+State = Literal["running", "finished", "pruned", "failed"]
 
 
 class Dimension(Frozen):
@@ -79,10 +81,20 @@ class Plan(Frozen):
     pruning: Literal["median", "halving", "none"] = Field(
         "median",
         title="Stop poor trials early",
-        description="median: worse than half of the others. halving: only the best third goes on after epochs 1, 3, 9, ...",
+        description="median: worse than half of the others. halving: the best third goes on after epochs 1, 3, 9, ...",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed of the search")
     space: dict[str, Dimension] = Field(default_factory=dict, max_length=len(SENSIBLE))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: its values, where it stands, the score of each epoch by number, and of the epoch that is kept."""
+
+    values: dict[str, Value]
+    state: State
+    score_by_epoch: dict[int, float] = field(default_factory=dict)
+    score: float | None = None
 
 
 def field_of(name: str) -> Any:

@@ -55,6 +55,7 @@ def _register(app: Flask) -> None:
     from webapp.registry import analysis
     from webapp.registry import views as registry
     from webapp.resumable import views as resumable
+    from webapp.searches import views as searches
     from webapp.studies import views as studies
 
     for part in (
@@ -75,6 +76,7 @@ def _register(app: Flask) -> None:
         rates,
         registry,
         resumable,
+        searches,
         studies,
     ):
         app.register_blueprint(part.bp)

@@ -8,8 +8,7 @@ from pydantic import ValidationError
 from ml import search, space
 from ml.config import TrainConfig
 from ml.errors import BadConfig
-from ml.search import Trial
-from ml.space import SENSIBLE, Dimension, Plan
+from ml.space import SENSIBLE, Dimension, Plan, Trial
 
 PLAN = Plan(trials=40, space={name: SENSIBLE[name] for name in ("learning_rate", "optimizer", "batch_size")})
 

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ml.config import TrainConfig
 from ml.presets import USUAL_IMAGES, presets
+from ml.space import Plan
 from webapp import forms, queue
 from webapp.datasets import service as datasets
 from webapp.errors import AppError, Invalid
@@ -17,6 +18,8 @@ from webapp.experiments import augmentations, service
 from webapp.models import FINAL_STATUSES, Experiment, ModelVersion, db
 from webapp.pagination import page_of
 from webapp.rates import service as rates
+from webapp.searches import form as plans
+from webapp.searches import service as searches
 from webapp.security import actor, allow
 from webapp.studies import service as studies
 
@@ -81,6 +84,9 @@ def _form_page(
         errors=errors,
         problem=problem,
         repeat=repeat,
+        plan=forms.groups_of(Plan, "plan", values, errors)[0].fields,
+        space=plans.entries(request.form, errors),
+        is_search=request.form.get("begin") == "search",
         presets=_presets(dataset_id),
         weights=_initial_weights(),
     )
@@ -114,6 +120,7 @@ def presets_of() -> str:
 @allow("researcher")
 def create() -> Page:
     values, name = forms.typed(TrainConfig, "config", request.form), request.form.get("name", "")
+    planned = forms.typed(Plan, "plan", request.form)
     dataset_id = request.form.get("dataset_id", type=int)
     repeat, k = request.form.get("repeat", "once"), request.form.get("k", "")
     try:
@@ -123,7 +130,7 @@ def create() -> Page:
         return redirect(_begin(dataset_id, name, config))
     except AppError as error:
         fields = error.fields if isinstance(error, Invalid) else {}
-        return _form_page(values, fields, name, dataset_id, str(error), (repeat, k)), error.status
+        return _form_page(values | planned, fields, name, dataset_id, str(error), (repeat, k)), error.status
 
 
 def _begin(dataset_id: int, name: str, config: TrainConfig) -> str:
@@ -131,6 +138,10 @@ def _begin(dataset_id: int, name: str, config: TrainConfig) -> str:
     form, user = request.form, actor().user
     if form.get("begin") == "rate":
         return url_for("rates.detail", rate_search_id=rates.create(dataset_id, name, config, user).id)
+    if form.get("begin") == "search":
+        return url_for(
+            "searches.detail", search_id=searches.create(dataset_id, name, config, plans.parse(form), user).id
+        )
     if form.get("repeat", "once") != "once":
         study = studies.create(dataset_id, name, form["repeat"], _k(form.get("k", "")), config, user)
         return url_for("studies.detail", study_id=study.id)
