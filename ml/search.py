@@ -6,6 +6,7 @@ asks first after a lost worker gets the same answer. Free of torch; a second to 
 
 from collections.abc import Sequence
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -80,11 +81,16 @@ def importance(plan: Plan, trials: Sequence[Trial]) -> dict[str, float]:
 def _study(plan: Plan, trials: Sequence[Trial]) -> optuna.Study:
     study = optuna.create_study(
         direction="minimize" if plan.metric == "loss" else "maximize",
-        sampler=optuna.samplers.TPESampler(seed=(plan.seed + len(trials)) % 2**32),
+        sampler=optuna.samplers.TPESampler(seed=_seed(plan, trials)),
     )
     distributions = _distributions(plan)
     study.add_trials([_frozen(trial, distributions) for trial in trials])
     return study
+
+
+def _seed(plan: Plan, trials: Sequence[Trial]) -> int:
+    """One for each trial of each search, far from those of its neighbours."""
+    return int(np.random.SeedSequence([plan.seed, len(trials)]).generate_state(1)[0])
 
 
 def _frozen(trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:

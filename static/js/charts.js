@@ -82,10 +82,13 @@
 
     slice(data, colors) {
       if (!data.points.length) return null;
-      const isText = data.points.some((point) => typeof point.values[data.name] !== "number");
-      const axis = isText ? { type: "category" } : data.is_log ? { type: "log", exponentformat: "power", nticks: 8 } : {};
+      const values = data.points.map((point) => point.values[data.name]);
+      const isText = values.some((value) => typeof value !== "number");
+      const isWide = Math.max(...values) > 100 * Math.min(...values);
+      const axis = isText ? { type: "category" } : data.is_log ? { type: "log", exponentformat: "power", dtick: isWide ? 1 : "D2" } : {};
+      const written = (value) => ({ true: "yes", false: "no" })[value] ?? value;
       return {
-        traces: trials(data.points, (point) => (isText ? String(point.values[data.name]) : point.values[data.name]), colors),
+        traces: trials(data.points, (point) => written(point.values[data.name]), colors),
         layout: { height: 240, showlegend: false, xaxis: { title: { text: data.title }, ...axis }, yaxis: { title: { text: data.metric } } },
       };
     },

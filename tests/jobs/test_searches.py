@@ -47,7 +47,7 @@ def test_a_trial_that_is_given_up_ends_early_without_a_version(
 ) -> None:
     processes.worker()
     dataset = wait_for(upload(researcher, tmp_path), lambda row: row.status == "ready")
-    plan = Plan(trials=2, metric="loss", pruning="halving", space={"learning_rate": SENSIBLE["learning_rate"]}, seed=4)
+    plan = Plan(trials=2, metric="loss", pruning="halving", space={"learning_rate": SENSIBLE["learning_rate"]}, seed=12)
     search = service.create(dataset.id, "Two", TrainConfig(epochs=6, image_size_px=32, batch_size=8), plan, researcher)
     wait_until(lambda: refreshed(search).status in FINAL_STATUSES, timeout_s=200)
     first, second = search.trials

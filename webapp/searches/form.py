@@ -20,8 +20,8 @@ class Entry:
     title: str
     help: str
     is_varied: bool
-    low: Any
-    high: Any
+    low: str
+    high: str
     choices: list[tuple[str, bool]]
     error: str | None
 
@@ -39,11 +39,15 @@ def _entry(name: str, form: Form, errors: Mapping[str, str]) -> Entry:
         title=title_of(name),
         help=field_of(name).description or "",
         is_varied=name in form.getlist("space"),
-        low=form.get(f"{prefix}.low", usual.low),
-        high=form.get(f"{prefix}.high", usual.high),
+        low=form.get(f"{prefix}.low", _written(usual.low)),
+        high=form.get(f"{prefix}.high", _written(usual.high)),
         choices=[(str(value), str(value) in ticked) for value in usual.choices],
         error=next((text for field, text in errors.items() if field.startswith(f"plan.{prefix}")), None),
     )
+
+
+def _written(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
 
 
 def parse(form: Form) -> Plan:
