@@ -1,4 +1,4 @@
-"""The janitor: `python -m jobs.janitor`. Frees rows of lost workers, rings for rows that wait, removes garbage.
+"""The janitor: `python -m jobs.janitor`. Frees rows of lost workers, leads searches on, rings, removes garbage.
 
 Any number may run: every change is a compare-and-set, and ringing twice is harmless.
 """
@@ -19,6 +19,7 @@ from jobs.recovery import KINDS, release_lost
 from webapp import create_app, objects, queue
 from webapp.models import db, now
 from webapp.resumable import service as resumable
+from webapp.searches import service as searches
 from webapp.studies import pooling
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def round_once(app: Flask, with_sweep: bool = False) -> None:
     with app.app_context():
         try:
             free_lost()
+            searches.advance_all()
             ring_waiting()
             if with_sweep:
                 sweep()

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
-from jobs import ingestion
+from jobs import ingestion, rates
 from jobs.work import Work, run
 from ml.artifact import Card
 from ml.config import Split, TrainConfig
@@ -16,7 +16,8 @@ from ml.manifest import Manifest
 from ml.pack import PackReader
 from ml.progress import EpochResult, Progress
 from webapp.datasets import versions
-from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, db, take_turns
+from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, RateSearch, db, take_turns
+from webapp.searches import service as searches
 from webapp.studies import members, pooling
 
 ERRORS_SHOWN = 24
@@ -26,12 +27,20 @@ def ingest(dataset_id: int) -> None:
     run(Dataset, dataset_id, ingestion.ingest)
 
 
+def find_rate(rate_search_id: int) -> None:
+    run(RateSearch, rate_search_id, rates.find)
+
+
 def train(experiment_id: int) -> None:
-    run(Experiment, experiment_id, _train)
+    run(Experiment, experiment_id, _train, after=searches.advance_with)
 
 
 def evaluate(evaluation_id: int) -> None:
     run(Evaluation, evaluation_id, _evaluate)
+
+
+class _GivenUp(Exception):
+    """The search of this trial expects nothing of it any more."""
 
 
 def _train(work: Work) -> None:
@@ -50,18 +59,22 @@ def _train(work: Work) -> None:
         manifest = as_seen(stored, member)
         chosen = device.choose(config.device, work.settings.device)
         work.attempt.report(phase="preparing images", device=device.describe(chosen))
-        fitted = training.fit(
-            config,
-            manifest,
-            packs,
-            work.scratch,
-            report=functools.partial(_report_training, work, number),
-            save_checkpoint=functools.partial(_keep_checkpoint, work),
-            resume_from=stack.enter_context(work.store.fetch(checkpoint_sha256)) if checkpoint_sha256 else None,
-            resolve_version=functools.partial(_state_dict_of_version, work, stack),
-            weights_dir=work.settings.weights_dir,
-            default_device=work.settings.device,
-        )
+        try:
+            fitted = training.fit(
+                config,
+                manifest,
+                packs,
+                work.scratch,
+                report=functools.partial(_report_training, work, number),
+                save_checkpoint=functools.partial(_keep_checkpoint, work),
+                resume_from=stack.enter_context(work.store.fetch(checkpoint_sha256)) if checkpoint_sha256 else None,
+                resolve_version=functools.partial(work.state_dict_of_version, stack),
+                weights_dir=work.settings.weights_dir,
+                default_device=work.settings.device,
+            )
+        except _GivenUp as given_up:
+            work.attempt.end("cancelled", pruned_epoch=given_up.args[0], eta_s=None)
+            return
         _publish(work, fitted, config, manifest, packs, names, member)
     if member:
         pooling.pool(member.study)
@@ -74,6 +87,8 @@ def _report_training(work: Work, attempt_number: int, progress: Progress) -> Non
         return
     if progress.epoch_result:
         _save_epoch(work, attempt_number, progress.epoch_result)
+        if progress.epoch < progress.epochs and _is_given_up(work):
+            raise _GivenUp(progress.epoch)
     total = progress.epochs * progress.steps
     done = (progress.epoch - 1) * progress.steps + progress.step
     work.attempt.report(
@@ -82,6 +97,13 @@ def _report_training(work: Work, attempt_number: int, progress: Progress) -> Non
         eta_s=progress.step_s and (total - done) * progress.step_s,
         images_per_s=progress.images_per_s,
     )
+
+
+def _is_given_up(work: Work) -> bool:
+    try:
+        return searches.is_hopeless(work.attempt.row_id)
+    finally:
+        db.session.remove()
 
 
 def _keep_checkpoint(work: Work, path: Path, epoch: int) -> None:
@@ -104,16 +126,6 @@ def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
         if still_used is None:
             work.store.delete(before)
     db.session.remove()
-
-
-def _state_dict_of_version(work: Work, stack: contextlib.ExitStack, version_id: int) -> Path:
-    """The weights of an earlier version, for as long as `stack` is open. Raises MissingWeights."""
-    from ml.errors import MissingWeights
-
-    version = db.session.get(ModelVersion, version_id)
-    if version is None:
-        raise MissingWeights(f"There is no version {version_id} to start from. Choose another one.")
-    return stack.enter_context(work.store.fetch(version.files["state_dict.safetensors"]))
 
 
 def _publish(

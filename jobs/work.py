@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from jobs.attempt import Attempt, HandedOver
 from jobs.recovery import release_lost
-from ml.errors import Cancelled, MlError, Superseded
+from ml.errors import Cancelled, MissingWeights, MlError, Superseded
 from ml.manifest import Manifest
 from ml.pack import PackReader
 from webapp import create_app
-from webapp.models import Dataset, db
+from webapp.models import Dataset, ModelVersion, db
 from webapp.settings import Settings
 from webapp.storage import CHUNK_BYTES, DamagedObject, MissingObject, Store, workspace
 
@@ -64,9 +64,19 @@ class Work:
             paths = [stack.enter_context(self.store.fetch(sha256)) for sha256 in dataset.pack_sha256s]
             yield manifest, stack.enter_context(PackReader(paths))
 
+    def state_dict_of_version(self, stack: contextlib.ExitStack, version_id: int) -> Path:
+        """The weights of an earlier version, for as long as `stack` is open. Raises MissingWeights."""
+        version = db.session.get(ModelVersion, version_id)
+        if version is None:
+            raise MissingWeights(f"There is no version {version_id} to start from. Choose another one.")
+        return stack.enter_context(self.store.fetch(version.files["state_dict.safetensors"]))
 
-def run(kind: type[Any], row_id: int, work: Callable[[Work], None]) -> None:
-    """Claims the row, does the work, and writes how it ended: the edge where every error becomes a sentence."""
+
+def run(kind: type[Any], row_id: int, work: Callable[[Work], None], after: Callable[[int], None] | None = None) -> None:
+    """Claims the row, does the work, and writes how it ended: the edge where every error becomes a sentence.
+
+    `after` is called once that is written; what it cannot do, the janitor does later.
+    """
     app = create_app()
     with app.app_context():
         attempt = Attempt.claim(app, kind, row_id)
@@ -91,6 +101,12 @@ def run(kind: type[Any], row_id: int, work: Callable[[Work], None]) -> None:
         except Exception as error:
             db.session.rollback()
             _end(attempt, attempt.kind.FAILED, **{attempt.kind.REASON: _reason(error, row_id)})
+        if after is not None:
+            try:
+                after(row_id)
+            except SQLAlchemyError:
+                db.session.rollback()
+                log.warning("nothing_after", exc_info=True, extra={"kind": kind.__tablename__, "row_id": row_id})
 
 
 def _lose(attempt: Attempt, fault: Exception) -> None:

@@ -66,16 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     synthetic.add_argument("--size-px", type=int, default=64, metavar="N")
     synthetic.add_argument("--seed", type=int, default=0, metavar="N")
 
+    find_rate = commands.add_parser("find-rate", help="suggest a learning rate: a short training while it rises")
+    find_rate.set_defaults(run=_find_rate)
+    _add_configuration(find_rate)
+
     train = commands.add_parser("train", help="train a network on a data set")
     train.set_defaults(run=_train)
-    train.add_argument("dataset", type=Path)
+    _add_configuration(train)
     train.add_argument("--out", type=Path, required=True, metavar="RUN")
-    train.add_argument("--preset", choices=presets(), default="cnn-quick")
-    train.add_argument("--config", default="{}", metavar="JSON", help="fields that differ from the preset")
-    train.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one such field; may be repeated"
-    )
-    train.add_argument("--weights", type=Path, metavar="FOLDER", help="folder of weight files")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
 
     evaluate = commands.add_parser("evaluate", help="score a trained network on a split of a data set")
@@ -94,6 +92,16 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("version", type=Path, metavar="RUN")
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     return parser
+
+
+def _add_configuration(command: argparse.ArgumentParser) -> None:
+    command.add_argument("dataset", type=Path)
+    command.add_argument("--preset", choices=presets(), default="cnn-quick")
+    command.add_argument("--config", default="{}", metavar="JSON", help="fields that differ from the preset")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one such field; may be repeated"
+    )
+    command.add_argument("--weights", type=Path, metavar="FOLDER", help="folder of weight files")
 
 
 def _ingest(chosen: argparse.Namespace) -> None:
@@ -123,6 +131,21 @@ def _synthetic(chosen: argparse.Namespace) -> None:
 
     write_archive(chosen.archive, chosen.images_per_class, chosen.size_px, chosen.seed)
     print(f"{2 * chosen.images_per_class} drawn images in {chosen.archive}")
+
+
+def _find_rate(chosen: argparse.Namespace) -> None:
+    from ml.rate_finder import find_rate
+
+    config = _config(chosen)
+    manifest, packs = _dataset(chosen.dataset)
+    with tempfile.TemporaryDirectory() as scratch:
+        curve = find_rate(config, manifest, packs, Path(scratch), report=_report, weights_dir=chosen.weights)
+    _show("")
+    for rate, loss in list(zip(curve.rates, curve.smoothed, strict=True))[::5]:
+        print(f"rate {rate:.1e}: loss {loss:.3f}")
+    if curve.suggested_rate is None:
+        raise BadConfig("The loss did not fall at any rate. Look at the labels and the images, or try other settings.")
+    print(f"suggested: --set learning_rate={curve.suggested_rate:g}")
 
 
 def _train(chosen: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ Features are computed once for each view of an image; then an epoch costs what i
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ml.networks import Halves, Network
 
 _FEATURES_AT_ONCE = 64
 
-Pairs = Iterator[tuple[Tensor, Tensor]]  # inputs and labels_N of one batch, on the device
+Pairs = Generator[tuple[Tensor, Tensor], None, None]  # inputs and labels_N of one batch, on the device
 
 
 class Inputs(ABC):

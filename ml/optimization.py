@@ -45,6 +45,11 @@ def schedule_of(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(config, steps_per_epoch))
 
 
+def rising(optimizer: torch.optim.Optimizer, times: float, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """A rate that is `times` as high in the last of so many steps, by the same factor from each to the next."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: times ** (step / (steps - 1)))
+
+
 def learning_rate_factor(config: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
     """Steps done -> factor of `config.learning_rate`, in (0, 1]."""
     total = config.epochs * steps_per_epoch

@@ -103,22 +103,27 @@ class Run:
         seen, started_s = 0, time.monotonic()
         batches = self.inputs.training(len(self.history) + 1, self.generator)
         for step, (inputs, labels_N) in enumerate(batches, start=1):
-            inputs, targets = mixing.mixed(inputs, labels_N, self.classes, self.config, self.generator)
-            logits_NK = self._logits(self.network, inputs)
-            loss = self.loss(logits_NK, targets)
-            self.optimizer.zero_grad()
-            self.scaler.scale(loss).backward()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            self.schedule.step()
+            loss, logits_NK = self.step(inputs, labels_N)
             if self.average is not None:
                 self.average.update_parameters(self.network)
             right = (logits_NK.argmax(dim=1) == labels_N).sum()
-            sums += torch.stack([loss.detach() * len(labels_N), right])
+            sums += torch.stack([loss * len(labels_N), right])
             seen += len(labels_N)
             report(self.progress(step, seen / (time.monotonic() - started_s)))
         loss_sum, right_sum = sums.tolist()
         return loss_sum / seen, right_sum / seen, seen / (time.monotonic() - started_s)
+
+    def step(self, inputs: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Moves the weights by one batch; its loss before the move and its logits_NK, both on the device."""
+        inputs, targets = mixing.mixed(inputs, labels_N, self.classes, self.config, self.generator)
+        logits_NK = self._logits(self.network, inputs)
+        loss: Tensor = self.loss(logits_NK, targets)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        return loss.detach(), logits_NK
 
     @property
     def judged(self) -> Network:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ml import checkpoint, device, loader, networks, weights
+from ml.checkpoint import Checkpoint
 from ml.config import Split, TrainConfig
 from ml.energy import EnergyMeter
 from ml.errors import BadConfig
@@ -55,13 +56,38 @@ def fit(
     Resumed from such a file, a run on a CPU ends with the same bits.
     """
     started_s, meter = time.monotonic(), EnergyMeter()
+    saved = checkpoint.load(resume_from) if resume_from is not None else None
+    run = begin(config, manifest, packs, scratch, report, saved, resolve_version, weights_dir, default_device)
+    metered = functools.partial(_report_metered, meter, report)
+    earlier_s = sum(result.seconds for result in run.history)
+    while not run.is_finished():
+        result = run.epoch(metered)
+        checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
+        save_checkpoint(scratch / "checkpoint.pt", result.number)
+        report(run.progress(run.steps, result.images_per_s, result))
+    wall_s = earlier_s + time.monotonic() - started_s
+    energy_j = meter.joules() if saved is None and run.device.type == "cpu" else None
+    return Fitted(run.best_network(), run.history, run.best["epoch"], device.describe(run.device), wall_s, energy_j)
+
+
+def begin(
+    config: TrainConfig,
+    manifest: Manifest,
+    packs: PackReader,
+    scratch: Path,
+    report: Report,
+    saved: Checkpoint | None = None,
+    resolve_version: Callable[[int], Path] | None = None,
+    weights_dir: Path | None = None,
+    default_device: str = "auto",
+) -> Run:
+    """A run before its first step, or where `saved` left it: weights loaded, images prepared, all on the device."""
     chosen = device.choose(config.device, default_device)
     torch.manual_seed(config.seed)
     network = networks.build(config, len(manifest.classes))
     report_share = functools.partial(_report_prepared, config, chosen, report)
-    if resume_from is None:
+    if saved is None:
         weights.load_initial(network, config, resolve_version, weights_dir, lambda: report_share(0.0))
-    saved = checkpoint.load(resume_from) if resume_from is not None else None
     dtype = device.choose_precision(saved.run["precision"] if saved else config.precision, chosen)
     train, validation = _cached(config, manifest, packs, scratch, report_share)
     if saved is not None:
@@ -70,18 +96,9 @@ def fit(
     network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     inputs = inputs_of(config, network, train, validation, chosen, dtype, report_share)
     run = Run(config, manifest, network, inputs, chosen, dtype)
-    metered = functools.partial(_report_metered, meter, report)
     if saved is not None:
         run.restore(saved)
-    earlier_s = sum(result.seconds for result in run.history)
-    while not run.is_finished():
-        result = run.epoch(metered)
-        checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
-        save_checkpoint(scratch / "checkpoint.pt", result.number)
-        report(run.progress(run.steps, result.images_per_s, result))
-    wall_s = earlier_s + time.monotonic() - started_s
-    energy_j = meter.joules() if saved is None and chosen.type == "cpu" else None
-    return Fitted(run.best_network(), run.history, run.best["epoch"], device.describe(chosen), wall_s, energy_j)
+    return run
 
 
 def _cached(

@@ -44,6 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _register(app: Flask) -> None:
     from webapp import assets, cli, health, metrics, pages
     from webapp.admin import views as admin
+    from webapp.api import searches as api_searches
     from webapp.api import views as api
     from webapp.api import watching as watching_api
     from webapp.auth import views as auth
@@ -51,9 +52,11 @@ def _register(app: Flask) -> None:
     from webapp.experiments import views as experiments
     from webapp.predictions import active, journal, watching
     from webapp.predictions import views as predictions
+    from webapp.rates import views as rates
     from webapp.registry import analysis, inspection
     from webapp.registry import views as registry
     from webapp.resumable import views as resumable
+    from webapp.searches import views as searches
     from webapp.studies import views as studies
 
     for part in (
@@ -63,6 +66,7 @@ def _register(app: Flask) -> None:
         pages,
         admin,
         api,
+        api_searches,
         auth,
         changes,
         gallery,
@@ -71,8 +75,10 @@ def _register(app: Flask) -> None:
         inspection,
         experiments,
         predictions,
+        rates,
         registry,
         resumable,
+        searches,
         studies,
         watching,
         watching_api,

@@ -73,6 +73,13 @@ def move(row: type[Base], row_id: int, to: str, allowed: tuple[str, ...], *condi
     return bool(result.rowcount == 1)
 
 
+def stop(row: type[Base], row_id: int) -> bool:
+    """Whether this call stops the job of the row: at once where it waits, at its next step where it runs."""
+    return move(row, row_id, "cancelled", ("queued",), finished_at=now()) or move(
+        row, row_id, "cancelling", ("running", "cancelling")
+    )
+
+
 def take_turns() -> None:
     """Lets one transaction at a time go on from here; the others wait until it ends.
 

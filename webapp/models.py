@@ -15,6 +15,7 @@ from webapp.database import UtcDateTime as UtcDateTime
 from webapp.database import db as db
 from webapp.database import find as find
 from webapp.database import move as move
+from webapp.database import stop as stop
 from webapp.database import take_turns as take_turns
 
 ROLES = ("viewer", "researcher", "admin")
@@ -22,6 +23,7 @@ SCOPES = ("predict", "write", "admin")
 DATASET_STATUSES = ("pending", "review", "ready", "rejected")
 JOB_STATUSES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
 FINAL_STATUSES = ("succeeded", "failed", "cancelled")
+SEARCH_STATUSES = ("running", *FINAL_STATUSES)
 STUDY_KINDS = ("folds", "seeds")
 EVALUATED_SPLITS = (*SPLITS, "all")
 
@@ -177,6 +179,27 @@ class Study(Base):
     members: Mapped[list["Experiment"]] = relationship(order_by="Experiment.member", back_populates="study")
 
 
+class Search(Base):
+    """A search for better settings. Its trials are experiments, made one after another from what the others scored."""
+
+    __tablename__ = "search"
+    __table_args__ = (one_of("status", SEARCH_STATUSES),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), index=True)
+    config: Mapped[dict[str, Any]]  # what the trials have in common
+    plan: Mapped[dict[str, Any]]  # an `ml.space.Plan`
+    status: Mapped[str] = mapped_column(String(20), default="running", index=True)
+    failed_because: Mapped[str | None] = mapped_column(Text)
+    finished_at: Mapped[datetime.datetime | None]
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    created_by: Mapped[User | None] = relationship()
+    dataset: Mapped[Dataset] = relationship()
+    trials: Mapped[list["Experiment"]] = relationship(order_by="Experiment.trial", back_populates="search")
+
+
 class Experiment(Attempted, Base):
     """One training run: a configuration on a data set, its attempts and what became of it."""
 
@@ -185,6 +208,8 @@ class Experiment(Attempted, Base):
         one_of("status", JOB_STATUSES),
         CheckConstraint("(study_id IS NULL) = (member IS NULL)", name="member"),
         UniqueConstraint("study_id", "member"),
+        CheckConstraint("(search_id IS NULL) = (trial IS NULL)", name="trial"),
+        UniqueConstraint("search_id", "trial"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -200,13 +225,37 @@ class Experiment(Attempted, Base):
     checkpoint_epoch: Mapped[int] = mapped_column(default=0)
     study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"))
     member: Mapped[int | None]  # from 1 to k
+    search_id: Mapped[int | None] = mapped_column(ForeignKey("search.id"))
+    trial: Mapped[int | None]  # from 1
+    pruned_epoch: Mapped[int | None]  # after which its search gave it up
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     created_by: Mapped[User | None] = relationship()
     dataset: Mapped[Dataset] = relationship()
     study: Mapped[Study | None] = relationship(back_populates="members")
+    search: Mapped[Search | None] = relationship(back_populates="trials")
     epochs: Mapped[list["Epoch"]] = relationship(order_by="Epoch.number", back_populates="experiment")
     version: Mapped["ModelVersion | None"] = relationship(back_populates="experiment")
+
+
+class RateSearch(Attempted, Base):
+    """A learning-rate range test of a configuration on a data set, and its curve."""
+
+    __tablename__ = "rate_search"
+    __table_args__ = (one_of("status", JOB_STATUSES),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), index=True)
+    config: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(20), default="queued", index=True)
+    failed_because: Mapped[str | None] = mapped_column(Text)
+    device: Mapped[str | None] = mapped_column(String(100))
+    curve: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # an `ml.rate_curve.RateCurve`
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    created_by: Mapped[User | None] = relationship()
+    dataset: Mapped[Dataset] = relationship()
 
 
 class Epoch(Base):

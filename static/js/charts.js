@@ -28,6 +28,17 @@
     };
   }
 
+  // The trials of a search as points: finished ones filled, those that were given up hollow.
+  function trials(points, place, colors) {
+    return [["finished", "Finished", "circle"], ["pruned", "Given up", "circle-open"]].map(([state, name, symbol], i) => {
+      const some = points.filter((point) => point.state === state);
+      return {
+        x: some.map(place), y: some.map((point) => point.score), customdata: some.map((point) => point.number), name, mode: "markers",
+        marker: { color: colors[i ? 5 : 0], size: 8, symbol }, hovertemplate: "trial %{customdata}: %{y:.3f} at %{x}<extra></extra>",
+      };
+    }).filter((trace) => trace.x.length);
+  }
+
   const kinds = {
     curves(data, colors) {
       if (!data.epochs.length) return null;
@@ -43,6 +54,61 @@
           yaxis: { rangemode: "normal", ...(isShare && { autorangeoptions: { clipmax: 1.005 } }) },
           ...attemptsOf(data),
         },
+      };
+    },
+
+    rates(data, colors) {
+      const at = data.rates.findIndex((rate) => rate >= data.suggested_rate * 0.99); // it is rounded
+      return {
+        traces: [
+          { x: data.rates, y: data.losses, name: "Loss of the batch", mode: "markers", marker: { color: colors[5], size: 4, opacity: 0.5 } },
+          { x: data.rates, y: data.smoothed, name: "Smoothed", mode: "lines", line: { color: colors[0], width: 2.5 } },
+          ...(data.suggested_rate ? [{
+            x: [data.suggested_rate], y: [data.smoothed[at]], name: "Suggested", mode: "markers",
+            marker: { color: colors[1], size: 12, symbol: "diamond", line: { width: 1.5, color: "#fff" } },
+          }] : []),
+        ],
+        layout: {
+          xaxis: { title: { text: "Learning rate" }, type: "log", dtick: 1, exponentformat: "power" },
+          yaxis: { title: { text: "Training loss" }, range: [0, 1.8 * data.smoothed[0]] },
+        },
+      };
+    },
+
+    history(data, colors) {
+      if (!data.points.length) return null;
+      const finished = data.points.filter((point) => point.state === "finished");
+      const better = data.is_lower_better ? Math.min : Math.max;
+      let reached = null;
+      const best = finished.map((point) => (reached = reached === null ? point.score : better(reached, point.score)));
+      return {
+        traces: [
+          ...trials(data.points, (point) => point.number, colors),
+          { x: finished.map((point) => point.number), y: best, name: "Best so far", mode: "lines", line: { color: colors[1], width: 2, shape: "hv" }, hoverinfo: "skip" },
+        ],
+        layout: { xaxis: { title: { text: "Trial" }, tickformat: "d" }, yaxis: { title: { text: data.metric } } },
+      };
+    },
+
+    slice(data, colors) {
+      if (!data.points.length) return null;
+      const values = data.points.map((point) => point.values[data.name]);
+      const isText = values.some((value) => typeof value !== "number");
+      const isWide = Math.max(...values) > 100 * Math.min(...values);
+      const axis = isText ? { type: "category" } : data.is_log ? { type: "log", exponentformat: "power", dtick: isWide ? 1 : "D2" } : {};
+      const written = (value) => ({ true: "yes", false: "no" })[value] ?? value;
+      return {
+        traces: trials(data.points, (point) => written(point.values[data.name]), colors),
+        layout: { height: 240, showlegend: false, xaxis: { title: { text: data.title }, ...axis }, yaxis: { title: { text: data.metric } } },
+      };
+    },
+
+    importance(data, colors) {
+      if (!data.weights.length) return null;
+      const weights = [...data.weights].reverse(); // Plotly draws from below
+      return {
+        traces: [{ type: "bar", orientation: "h", y: weights.map((one) => one.title), x: weights.map((one) => one.share), marker: { color: colors[0] }, hovertemplate: "%{y}: %{x:.0%}<extra></extra>" }],
+        layout: { height: 90 + 30 * weights.length, xaxis: { range: [0, 1], tickformat: ".0%" }, yaxis: { type: "category", automargin: true } },
       };
     },
 

@@ -37,6 +37,11 @@ def test_the_data_set_holds_every_image(trained: Path) -> None:
     assert len(Manifest.read(trained / "data" / MANIFEST_NAME).rows) == 40
 
 
+def test_find_rate_suggests_a_setting(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["find-rate", str(trained / "data"), *TINY]) == 0
+    assert "suggested: --set learning_rate=" in capsys.readouterr().out
+
+
 def test_evaluate_prints_scores_with_intervals(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(trained / "run"), str(trained / "data"), "--split", "validation"]) == 0
     assert " accuracy " in capsys.readouterr().out

@@ -6,7 +6,7 @@ import sys
 TORCH_FREE = (
     "archive", "artifact", "calibration", "clusters", "comparison", "config", "conformal", "decisions", "draws",
     "errors", "evaluation", "explain", "grouped", "images", "ingest", "intervals", "label_errors", "manifest",
-    "metrics", "netbenefit", "pack", "prevalence", "progress", "quality", "ranking", "recalibration",
+    "metrics", "netbenefit", "pack", "prevalence", "progress", "quality", "ranking", "rate_curve", "recalibration",
     "replicates", "revision", "scored", "selective", "serving", "settled", "splits", "subgroups", "synthetic",
     "temperature",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp import queue
 from webapp.auth import service
 from webapp.errors import AppError, Invalid
-from webapp.models import ROLES, ApiToken, AuditEvent, Dataset, Evaluation, Experiment, User, db
+from webapp.models import ROLES, ApiToken, AuditEvent, Dataset, Evaluation, Experiment, RateSearch, User, db
 from webapp.pagination import page_of
 from webapp.security import actor, allow
 
@@ -99,14 +99,14 @@ def live_work() -> str:
 
 def _work() -> dict[str, Any]:
     """What waits and who works; the rows are the truth, Redis says only who has heard of them."""
-    rows = {kind.__tablename__: _under_way(kind) for kind in (Dataset, Experiment, Evaluation)}
+    rows = {kind.__tablename__: _under_way(kind) for kind in (Dataset, Experiment, Evaluation, RateSearch)}
     try:
         return {"rows": rows, "lengths": queue.lengths(), "workers": queue.workers(), "is_redis_up": True}
     except RedisError:
         return {"rows": rows, "lengths": {}, "workers": [], "is_redis_up": False}
 
 
-def _under_way(kind: type[Dataset] | type[Experiment] | type[Evaluation]) -> list[Any]:
+def _under_way(kind: type[Dataset | Experiment | Evaluation | RateSearch]) -> list[Any]:
     return list(db.session.scalars(select(kind).where(kind.status.in_(UNDER_WAY)).order_by(kind.id).limit(100)))
 
 

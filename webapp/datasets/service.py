@@ -10,7 +10,7 @@ from ml.config import IngestOptions
 from ml.sources import SOURCES
 from webapp import audit, objects, queue
 from webapp.errors import Conflict, Invalid, NotFound, UnsupportedMedia
-from webapp.models import Dataset, Evaluation, Experiment, Study, User, db, find, move
+from webapp.models import Dataset, Evaluation, Experiment, RateSearch, Search, Study, User, db, find, move
 from webapp.resumable import service as resumable
 from webapp.storage import Store
 
@@ -131,6 +131,10 @@ def dependants(dataset: Dataset) -> dict[str, list[int]]:
     return {
         "experiments": list(db.session.scalars(select(Experiment.id).where(Experiment.dataset_id == dataset.id))),
         "studies": list(db.session.scalars(select(Study.id).where(Study.dataset_id == dataset.id))),
+        "searches": list(db.session.scalars(select(Search.id).where(Search.dataset_id == dataset.id))),
+        "learning rate searches": list(
+            db.session.scalars(select(RateSearch.id).where(RateSearch.dataset_id == dataset.id))
+        ),
         "evaluations": list(db.session.scalars(select(Evaluation.id).where(Evaluation.dataset_id == dataset.id))),
         "data sets": list(db.session.scalars(unmade)),
     }

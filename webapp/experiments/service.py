@@ -6,7 +6,7 @@ from ml.config import TrainConfig
 from webapp import audit, queue
 from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
-from webapp.models import Experiment, ModelVersion, User, db, find, move, now
+from webapp.models import Experiment, ModelVersion, User, db, find, stop
 from webapp.studies import members
 
 AGAIN = " (again)"
@@ -66,9 +66,7 @@ def get(experiment_id: int) -> Experiment:
 
 def cancel(experiment: Experiment, user: User) -> None:
     """Stops the experiment: at once where it waits, at its next step where it runs. Raises Conflict."""
-    if move(Experiment, experiment.id, "cancelled", ("queued",), finished_at=now()):
-        pass
-    elif not move(Experiment, experiment.id, "cancelling", ("running", "cancelling")):
+    if not stop(Experiment, experiment.id):
         db.session.rollback()
         raise Conflict(
             f"Experiment {experiment.id} has {experiment.status}; only a waiting or running one can be cancelled."

@@ -10,12 +10,16 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ml.config import TrainConfig
 from ml.presets import USUAL_IMAGES, presets
+from ml.space import Plan
 from webapp import forms, queue
 from webapp.datasets import service as datasets
 from webapp.errors import AppError, Invalid
 from webapp.experiments import augmentations, service
 from webapp.models import FINAL_STATUSES, Experiment, ModelVersion, db
 from webapp.pagination import page_of
+from webapp.rates import service as rates
+from webapp.searches import form as plans
+from webapp.searches import service as searches
 from webapp.security import actor, allow
 from webapp.studies import service as studies
 
@@ -45,7 +49,13 @@ def index() -> str:
 @bp.get("/new")
 @allow("researcher")
 def new() -> str:
+    """The form: as it comes, with the settings of `clone`, or with those of `rate_search` and what it found."""
     dataset_id, clone_id = request.args.get("dataset", type=int), request.args.get("clone", type=int)
+    rate_search_id = request.args.get("rate_search", type=int)
+    if rate_search_id is not None:
+        tested = rates.get(rate_search_id)
+        values = forms.flatten(tested.config | rates.found(tested), "config")
+        return _form_page(values, {}, tested.name, dataset_id or tested.dataset_id)
     if clone_id is None:
         return _form_page({}, {}, "", dataset_id)
     origin = service.get(clone_id)
@@ -74,6 +84,9 @@ def _form_page(
         errors=errors,
         problem=problem,
         repeat=repeat,
+        plan=forms.groups_of(Plan, "plan", values, errors)[0].fields,
+        space=plans.entries(request.form, errors),
+        is_search=request.form.get("begin") == "search",
         presets=_presets(dataset_id),
         weights=_initial_weights(),
     )
@@ -107,20 +120,32 @@ def presets_of() -> str:
 @allow("researcher")
 def create() -> Page:
     values, name = forms.typed(TrainConfig, "config", request.form), request.form.get("name", "")
+    planned = forms.typed(Plan, "plan", request.form)
     dataset_id = request.form.get("dataset_id", type=int)
     repeat, k = request.form.get("repeat", "once"), request.form.get("k", "")
     try:
         if dataset_id is None:
             raise Invalid("Choose the data set to train on.", {"dataset_id": "choose one"})
         config = forms.parse(TrainConfig, "config", values)
-        if repeat != "once":
-            study = studies.create(dataset_id, name, repeat, _k(k), config, actor().user)
-            return redirect(url_for("studies.detail", study_id=study.id))
-        experiment = service.create(dataset_id, name, config, actor().user)
+        return redirect(_begin(dataset_id, name, config))
     except AppError as error:
         fields = error.fields if isinstance(error, Invalid) else {}
-        return _form_page(values, fields, name, dataset_id, str(error), (repeat, k)), error.status
-    return redirect(url_for("experiments.detail", experiment_id=experiment.id))
+        return _form_page(values | planned, fields, name, dataset_id, str(error), (repeat, k)), error.status
+
+
+def _begin(dataset_id: int, name: str, config: TrainConfig) -> str:
+    """The address of what the button that was pressed, and the repetition that was chosen, begin."""
+    form, user = request.form, actor().user
+    if form.get("begin") == "rate":
+        return url_for("rates.detail", rate_search_id=rates.create(dataset_id, name, config, user).id)
+    if form.get("begin") == "search":
+        return url_for(
+            "searches.detail", search_id=searches.create(dataset_id, name, config, plans.parse(form), user).id
+        )
+    if form.get("repeat", "once") != "once":
+        study = studies.create(dataset_id, name, form["repeat"], _k(form.get("k", "")), config, user)
+        return url_for("studies.detail", study_id=study.id)
+    return url_for("experiments.detail", experiment_id=service.create(dataset_id, name, config, user).id)
 
 
 def _k(text: str) -> int:

@@ -10,7 +10,7 @@ from webapp.datasets import contents
 from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.experiments import service as experiments
-from webapp.models import FINAL_STATUSES, STUDY_KINDS, Dataset, Experiment, Study, User, db, find, move, now
+from webapp.models import FINAL_STATUSES, STUDY_KINDS, Dataset, Experiment, Study, User, db, find, stop
 
 LEAST, MOST = 2, 20
 LARGEST_SEED = 2**31 - 1
@@ -92,12 +92,7 @@ def is_final(study: Study) -> bool:
 
 def cancel(study: Study, user: User) -> None:
     """Stops every member that waits or runs, in one transaction. Raises Conflict where none does."""
-    stopped = [
-        member.id
-        for member in study.members
-        if move(Experiment, member.id, "cancelled", ("queued",), finished_at=now())
-        or move(Experiment, member.id, "cancelling", ("running", "cancelling"))
-    ]
+    stopped = [member.id for member in study.members if stop(Experiment, member.id)]
     if not stopped:
         db.session.rollback()
         raise Conflict(f"Study {study.id} is over; only one with a waiting or running member can be cancelled.")
