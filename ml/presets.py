@@ -36,7 +36,8 @@ _EFFICIENTNET: dict[str, Any] = {
     "network": "efficientnet_lite0",
     "initial_weights": "imagenet",
     "image_size_px": 224,
-    "learning_rate": 2e-3,
+    "batch_size": 16,
+    "learning_rate": 1.5e-3,
     "layer_decay": 0.5,
     "trainable_stages": 3,
     "schedule": "one_cycle",
@@ -91,18 +92,18 @@ _ALL: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
     ),
     "efficientnet-quick": (
         "EfficientNet-Lite0, quick look",
-        "Frozen ImageNet features that come as a package, a new head: no download",
-        6, 3, _EFFICIENTNET | {"trainable_stages": 0},
+        "The last stage from ImageNet weights that come as a package, at 160 px",
+        3, 2, _EFFICIENTNET | {"image_size_px": 160, "trainable_stages": 1},
     ),
     "efficientnet-solid": (
         "EfficientNet-Lite0, solid",
-        "The last three stages from ImageNet weights at 224 px, each earlier one at half the rate",
-        10, 4, _EFFICIENTNET,
+        "The last three stages at 224 px, each earlier one at half the rate",
+        5, 3, _EFFICIENTNET,
     ),
     "efficientnet-best": (
         "EfficientNet-Lite0, best",
         "Averaged weights, stronger changes of the images, mirror images at test",
-        12, 6, _EFFICIENTNET | _BEST,
+        8, 4, _EFFICIENTNET | _BEST,
     ),
 }  # fmt: skip
 
