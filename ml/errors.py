@@ -25,6 +25,10 @@ class MissingWeights(MlError):
     """Initial weights that were asked for cannot be had; never replaced by random ones."""
 
 
+class MissingPackage(MlError):
+    """The configuration needs an optional package that is not installed where training runs."""
+
+
 class BadArtifact(MlError):
     """A stored model version is damaged, incomplete or of an unknown format."""
 

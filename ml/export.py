@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from ml import explain, networks, sanity
+from ml import efficientnet, explain, networks, sanity
 from ml.artifact import FILES, Card, Parity, TrainedOn, file_sha256
 from ml.code_version import code_version
 from ml.config import Split, TrainConfig
@@ -96,7 +96,8 @@ def export_again(folder: Path, manifest: Manifest, packs: PackReader) -> Card:
 
 
 def _packages() -> dict[str, str]:
-    return {**{package: version(package) for package in _PACKAGES}, "python": platform.python_version()}
+    optional = [package for package in efficientnet.PACKAGES if efficientnet.is_installed(package)]
+    return {package: version(package) for package in (*_PACKAGES, *optional)} | {"python": platform.python_version()}
 
 
 def _hashes(folder: Path) -> dict[str, str]:

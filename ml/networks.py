@@ -3,30 +3,32 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from ml import efficientnet
 from ml.config import TrainConfig
 from ml.halves import Halves, linear_halves, swish_halves
 from ml.torchvision_cpu import torchvision
 
-# Of ImageNet's training set; the pretrained networks expect them, the small one does not mind.
+# Of ImageNet's training set; torchvision's networks expect them, the small one does not mind.
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
 
 
 class Normalize(nn.Module):
-    """Images in [0, 255] -> zero mean and unit variance by ImageNet's statistics; inside every exported graph."""
+    """Images in [0, 255] -> pixels as the network expects them, by these statistics; inside every exported graph."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, mean_rgb: Sequence[float] = MEAN_RGB, std_rgb: Sequence[float] = STD_RGB) -> None:
         super().__init__()
-        self.register_buffer("mean", 255 * torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(mean_rgb).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std_rgb).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         return (images_NCHW.float() - self.mean) / self.std
@@ -43,13 +45,14 @@ class Network(nn.Module):
         *,
         halves: Halves,
         flips: bool = False,
+        normalize: Normalize | None = None,
     ) -> None:
         """`body` keeps the parameter names of its architecture; `head` is the name of its last layer.
 
         With `flips` the logits in evaluation mode are the mean of those of the image and of its mirror image.
         """
         super().__init__()
-        self.normalize = Normalize()
+        self.normalize = normalize or Normalize()
         self.body = body
         self.head = head
         self.frozen = tuple(frozen)
@@ -94,7 +97,8 @@ class Network(nn.Module):
 @dataclass(frozen=True)
 class Architecture:
     """A body for (configuration, number of classes), its last layer, its parts by stage from the input to the last
-    layer, its halves, what stays frozen, where ImageNet weights are.
+    layer, its halves, what stays frozen, where ImageNet weights are: at an address, or in the file of a package, whose
+    tensors come in the order of the body's under names of their own.
     """
 
     body: Callable[[TrainConfig, int], nn.Module]
@@ -103,6 +107,8 @@ class Architecture:
     halves: Halves
     frozen: Callable[[TrainConfig], Sequence[str]] = lambda config: ()
     imagenet_url: str = ""
+    imagenet_file: Callable[[], Path] | None = None
+    normalize: Callable[[], Normalize] = Normalize
 
 
 class _Stage(nn.Module):
@@ -175,8 +181,8 @@ _RESNET18 = linear_halves(_resnet18_grid, "fc", lambda body, features_NC: body.a
 _RESNET18_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",), ("fc",))
 
 
-def _frozen_resnet18_parts(config: TrainConfig) -> Sequence[str]:
-    return [part for stage in _RESNET18_STAGES[: 5 - config.trainable_stages] for part in stage]
+def _all_but_trainable(stages: Sequence[Sequence[str]]) -> Callable[[TrainConfig], Sequence[str]]:
+    return lambda config: [part for stage in stages[: 5 - config.trainable_stages] for part in stage]
 
 
 def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
@@ -203,7 +209,7 @@ REGISTRY: dict[str, Architecture] = {
         "fc",
         _RESNET18_STAGES,
         _RESNET18,
-        _frozen_resnet18_parts,
+        _all_but_trainable(_RESNET18_STAGES),
         _DOWNLOADS + "resnet18-f37072fd.pth",
     ),
     "mobilenet_v3_small": Architecture(
@@ -222,18 +228,28 @@ REGISTRY: dict[str, Architecture] = {
         lambda config: ("features",),
         _DOWNLOADS + "mobilenet_v3_large-5c1a4163.pth",
     ),
+    "efficientnet_lite0": Architecture(
+        efficientnet.body,
+        "classifier",
+        efficientnet.STAGES,
+        linear_halves(efficientnet.grid, "classifier", efficientnet.dropped),
+        _all_but_trainable(efficientnet.STAGES),
+        imagenet_file=efficientnet.imagenet_file,
+        normalize=lambda: Normalize(efficientnet.MEAN_RGB, efficientnet.STD_RGB),
+    ),
 }
 
 
 def build(config: TrainConfig, classes: int) -> Network:
     """The network of this configuration with random weights from torch's generator, for so many classes.
 
-    Without initial weights nothing is frozen: random features are not worth keeping.
+    Without initial weights nothing is frozen: random features are not worth keeping. Raises MissingPackage.
     """
     architecture = REGISTRY[config.network]
     frozen = () if config.initial_weights == "none" else architecture.frozen(config)
     body = architecture.body(config, classes)
-    return Network(body, architecture.head, frozen, halves=architecture.halves, flips=config.flip_at_test)
+    normalize, flips = architecture.normalize(), config.flip_at_test
+    return Network(body, architecture.head, frozen, halves=architecture.halves, flips=flips, normalize=normalize)
 
 
 def waiting_parts(config: TrainConfig, epoch: int) -> list[str]:

@@ -32,6 +32,17 @@ _MOBILENET: dict[str, Any] = {
     "learning_rate": 3e-3,
     "schedule": "cosine",
 }
+_EFFICIENTNET: dict[str, Any] = {
+    "network": "efficientnet_lite0",
+    "initial_weights": "imagenet",
+    "image_size_px": 224,
+    "batch_size": 16,
+    "learning_rate": 1.5e-3,
+    "layer_decay": 0.5,
+    "trainable_stages": 3,
+    "schedule": "one_cycle",
+    "label_smoothing": 0.1,
+}
 # name: (title, what it is for, epochs, fewest epochs, fields)
 _ALL: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
     "cnn-quick": (
@@ -78,6 +89,21 @@ _ALL: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
         "MobileNetV3, best",
         "The large network, eight views, averaged weights, mirror images at test",
         60, 16, _MOBILENET | _BEST | {"network": "mobilenet_v3_large", "feature_views": 8},
+    ),
+    "efficientnet-quick": (
+        "EfficientNet-Lite0, quick look",
+        "The last stage from ImageNet weights that come as a package, at 160 px",
+        3, 2, _EFFICIENTNET | {"image_size_px": 160, "trainable_stages": 1},
+    ),
+    "efficientnet-solid": (
+        "EfficientNet-Lite0, solid",
+        "The last three stages at 224 px, each earlier one at half the rate",
+        5, 3, _EFFICIENTNET,
+    ),
+    "efficientnet-best": (
+        "EfficientNet-Lite0, best",
+        "Averaged weights, stronger changes of the images, mirror images at test",
+        8, 4, _EFFICIENTNET | _BEST,
     ),
 }  # fmt: skip
 

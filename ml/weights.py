@@ -31,7 +31,7 @@ def load_initial(
     weights_dir: Path | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Puts the weights that `config.initial_weights` names into the network; raises MissingWeights.
+    """Puts the weights that `config.initial_weights` names into the network; raises MissingWeights, MissingPackage.
 
     A last layer made for another number of classes keeps its random values; any other difference is an error.
     `tick` is called all along a download and may raise to stop it.
@@ -39,13 +39,16 @@ def load_initial(
     kind, _, name = config.initial_weights.partition(":")
     if kind == "none":
         return
-    if kind == "imagenet":
-        path = _imagenet_file(config.network, weights_dir, tick)
+    packaged = REGISTRY[config.network].imagenet_file
+    if kind == "imagenet" and packaged is not None:
+        state = _renamed(read_state_dict(packaged()), network)
+    elif kind == "imagenet":
+        state = read_state_dict(_imagenet_file(config.network, weights_dir, tick))
     elif kind == "version":
-        path = _version_file(int(name), resolve_version)
+        state = read_state_dict(_version_file(int(name), resolve_version))
     else:
-        path = _named_file(name, weights_dir)
-    _place(network, read_state_dict(path), config.initial_weights)
+        state = read_state_dict(_named_file(name, weights_dir))
+    _place(network, state, config.initial_weights)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -66,6 +69,11 @@ def _is_safetensors(path: Path) -> bool:
     """The format begins with the length of its header in eight bytes, then the header, a JSON object."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
+
+
+def _renamed(state: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+    """The tensors under the names of the body, in order; that each fits its new name, `_place` checks."""
+    return dict(zip(network.body.state_dict(), state.values(), strict=True))
 
 
 def _place(network: Network, state: dict[str, Tensor], origin: str) -> None:

@@ -69,7 +69,27 @@ def test_resnet18_learns_its_last_stages(stages: int, first: str) -> None:
     assert learning[-1].startswith("fc")
 
 
-@pytest.mark.parametrize("fields", [{"network": "mobilenet_v3_small"}, {"network": "resnet18", "trainable_stages": 1}])
+def test_efficientnet_learns_its_last_stages() -> None:
+    network = networks.build(_config("efficientnet_lite0", initial_weights="imagenet", trainable_stages=1), 2)
+    learning = {key.rsplit(".", 1)[0] for key, value in network.body.named_parameters() if value.requires_grad}
+    assert {"blocks.5.0.conv_dw", "blocks.6.0.conv_dw", "conv_head", "bn2", "classifier"} <= learning
+    assert not any(key.startswith(("conv_stem", "bn1", "blocks.0", "blocks.4")) for key in learning)
+
+
+def test_efficientnet_sees_pixels_between_minus_one_and_one() -> None:
+    normalize = networks.build(_config("efficientnet_lite0"), 2).normalize
+    pixels_NCHW = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    assert normalize(pixels_NCHW)[:, 0].flatten().tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"network": "mobilenet_v3_small"},
+        {"network": "resnet18", "trainable_stages": 1},
+        {"network": "efficientnet_lite0", "trainable_stages": 1},
+    ],
+)
 def test_batch_norm_of_a_frozen_backbone_does_not_move(fields: dict[str, object]) -> None:
     network = networks.build(TrainConfig.model_validate({"initial_weights": "imagenet", **fields}), 2)
     frozen = [network.body.get_submodule(part) for part in network.frozen]

@@ -13,7 +13,7 @@ def test_a_preset_passes_its_own_checks(name: str) -> None:
 
 
 def test_there_is_each_level_for_each_network() -> None:
-    networks, levels = ("cnn", "resnet18", "mobilenet"), ("quick", "solid", "best")
+    networks, levels = ("cnn", "resnet18", "mobilenet", "efficientnet"), ("quick", "solid", "best")
     assert list(presets()) == [f"{network}-{level}" for network in networks for level in levels]
 
 
@@ -25,6 +25,6 @@ def test_a_larger_data_set_is_gone_through_less_often(images: int, epochs: int) 
 @pytest.mark.parametrize("images", [100, 1_000, 100_000])
 def test_a_better_level_takes_more_epochs(images: int) -> None:
     found = presets(images)
-    for network in ("cnn", "resnet18", "mobilenet"):
+    for network in ("cnn", "resnet18", "mobilenet", "efficientnet"):
         epochs = [found[f"{network}-{level}"].config.epochs for level in ("quick", "solid", "best")]
         assert epochs == sorted(set(epochs))
