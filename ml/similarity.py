@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ml.fingerprints import SIDE, Fingerprints
+from ml.registration import Floats, blurred, inverse, registered, sampled, standard
 
 MIN_CONTRAST = 4.0  # standard deviation in grey levels: below it all pictures look alike
 _SIGNATURE = (6, 0.65)  # frequencies a side, cosine
@@ -28,12 +29,8 @@ _SAME = 0.97  # correlation of the blurred pictures after registration
 _DETAIL = 4  # blurs that take the large structure away; what one blur takes away a smaller copy may not have
 _SAME_DETAIL = 0.9  # correlation of the structure in between
 _LARGEST_CHANGE = 0.25  # of scale and of place, in half sides
-_NARROWEST, _WIDEST = (0.6, -0.4, 0.6, -0.4), (1.4, 0.4, 1.4, 0.4)  # scale and shift of y, of x, on the way
-_STEPS = 4  # of registration, in each resolution
 _BLOCK = 1_024  # its square of nearnesses stays in the processor's cache
 _PAIRS_AT_ONCE = 512
-
-Floats = NDArray[np.float32]
 
 
 def clusters(prints: Fingerprints, hashes: Sequence[str]) -> list[int | None]:
@@ -104,13 +101,13 @@ def _proven(prints: Fingerprints, pairs_P2: NDArray[np.int64]) -> list[tuple[int
     place_P4 = np.tile(np.array([1, 0, 1, 0], np.float32), (len(pairs_P2), 1))
     for factor, is_hopeful in ((4, _is_hopeful_small), (2, _is_hopeful)):
         small_left, small_right = _reduced(left_PSS, factor), _reduced(right_PSS, factor)
-        place_P4 = _registered(small_left, small_right, place_P4)
-        stays_P = is_hopeful(_sampled(small_left, place_P4), small_right)
+        place_P4 = registered(small_left, small_right, place_P4)
+        stays_P = is_hopeful(sampled(small_left, place_P4), small_right)
         left_PSS, right_PSS = left_PSS[stays_P], right_PSS[stays_P]
         place_P4, pairs_P2 = place_P4[stays_P], pairs_P2[stays_P]
     is_same_P = _is_part(left_PSS, right_PSS, place_P4)
     others_P = ~is_same_P
-    is_same_P[others_P] = _is_part(right_PSS[others_P], left_PSS[others_P], _inverse(place_P4[others_P]))
+    is_same_P[others_P] = _is_part(right_PSS[others_P], left_PSS[others_P], inverse(place_P4[others_P]))
     return [(int(left), int(right)) for left, right in pairs_P2[is_same_P]]
 
 
@@ -196,14 +193,14 @@ def _is_hopeful_small(seen_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
 def _is_hopeful(seen_PSS: Floats, part_PSS: Floats) -> NDArray[np.bool_]:
     in_large, in_detail = _HOPEFUL
     is_hopeful_P: NDArray[np.bool_] = _correlation(seen_PSS, part_PSS) > in_large
-    return is_hopeful_P & (_correlation_in_detail(_blurred(seen_PSS), _blurred(part_PSS), 2) > in_detail)
+    return is_hopeful_P & (_correlation_in_detail(blurred(seen_PSS), blurred(part_PSS), 2) > in_detail)
 
 
 def _is_part(whole_PSS: Floats, part_PSS: Floats, place_P4: Floats) -> NDArray[np.bool_]:
     """Whether some crop of `whole`, near the given place, brought to the same size, is `part`."""
-    place_P4 = _registered(whole_PSS, part_PSS, place_P4)
+    place_P4 = registered(whole_PSS, part_PSS, place_P4)
     is_small = (np.abs(place_P4 - np.array([1, 0, 1, 0])) < _LARGEST_CHANGE).all(axis=1)
-    seen_PSS, part_PSS = _blurred(_sampled(whole_PSS, place_P4)), _blurred(part_PSS)
+    seen_PSS, part_PSS = blurred(sampled(whole_PSS, place_P4)), blurred(part_PSS)
     is_alike = _correlation(seen_PSS, part_PSS) > _SAME
     result: NDArray[np.bool_] = (
         is_small & is_alike & (_correlation_in_detail(seen_PSS, part_PSS, _DETAIL) > _SAME_DETAIL)
@@ -211,82 +208,14 @@ def _is_part(whole_PSS: Floats, part_PSS: Floats, place_P4: Floats) -> NDArray[n
     return result
 
 
-def _registered(whole_PSS: Floats, part_PSS: Floats, place_P4: Floats) -> Floats:
-    """Where `part` lies in `whole`: scale and shift of y and of x, shape (P, 4), in half sides; found from a place
-    that a lower resolution gave, for fine structure alone leads astray.
-    """
-    smooth_PSS, target_PSS = _blurred(whole_PSS), _standard(_blurred(part_PSS))
-    for _ in range(_STEPS):
-        place_P4 = _closer(smooth_PSS, target_PSS, place_P4)
-    return place_P4
-
-
-def _inverse(place_P4: Floats) -> Floats:
-    """Where the whole lies in the part."""
-    scale_y, shift_y, scale_x, shift_x = place_P4.T
-    return np.stack([1 / scale_y, -shift_y / scale_y, 1 / scale_x, -shift_x / scale_x], axis=1)
-
-
-def _closer(whole_PSS: Floats, target_PSS: Floats, place_P4: Floats) -> Floats:
-    """One step of Gauss and Newton towards the place where the sampled picture agrees with the target."""
-    seen_PSS = _standard(_sampled(whole_PSS, place_P4))
-    slope_y, slope_x = np.gradient(seen_PSS, 2 / seen_PSS.shape[1], axis=(1, 2))
-    axis_S = _axis(seen_PSS.shape[1])
-    directions = [slope_y * axis_S[:, None], slope_y, slope_x * axis_S, slope_x]
-    pixels = seen_PSS.shape[1] ** 2
-    jacobian_PK4 = np.stack([direction.reshape(-1, pixels) for direction in directions], axis=2)
-    missing_PK = (target_PSS - seen_PSS).reshape(-1, pixels)
-    normal_P44 = jacobian_PK4.transpose(0, 2, 1) @ jacobian_PK4 + np.eye(4, dtype=np.float32)
-    step_P4 = np.linalg.solve(normal_P44, np.einsum("pkd,pk->pd", jacobian_PK4, missing_PK)[..., None])[..., 0]
-    # The picture moved at the place where it is seen: that place lies within the one before.
-    moved_P4 = place_P4.copy()
-    for scale, shift in ((0, 1), (2, 3)):
-        moved_P4[:, shift] += place_P4[:, scale] * step_P4[:, shift]
-        moved_P4[:, scale] *= 1 + step_P4[:, scale]
-    return np.clip(moved_P4, np.array(_NARROWEST, np.float32), np.array(_WIDEST, np.float32))
-
-
-def _sampled(pictures_PSS: Floats, place_P4: Floats) -> Floats:
-    """Each picture seen through its window, linearly interpolated; the edge goes on outside."""
-    side = pictures_PSS.shape[1]
-    rows_PSS = _lines(place_P4[:, 0], place_P4[:, 1], side)
-    columns_PSS = _lines(place_P4[:, 2], place_P4[:, 3], side)
-    return np.asarray(rows_PSS @ pictures_PSS @ columns_PSS.transpose(0, 2, 1), np.float32)
-
-
-def _lines(scale_P: Floats, shift_P: Floats, side: int) -> Floats:
-    """Matrices (P, S, S) of linear interpolation along one axis, whose coordinates go from -1 to 1."""
-    places_PS = (scale_P[:, None] * _axis(side) + shift_P[:, None] + 1) * side / 2 - 0.5
-    places_PS = np.clip(places_PS, 0, side - 1)
-    distance_PSS = np.abs(places_PS[:, :, None] - np.arange(side, dtype=np.float32))
-    return np.asarray(np.maximum(0, 1 - distance_PSS), np.float32)
-
-
-def _blurred(pictures_PSS: Floats, times: int = 1) -> Floats:
-    blur_SS = _blur(pictures_PSS.shape[1], times)
-    return np.asarray(blur_SS @ pictures_PSS @ blur_SS.T, np.float32)
-
-
 def _correlation(left_PSS: Floats, right_PSS: Floats) -> Floats:
-    correlation_P: Floats = (_standard(left_PSS) * _standard(right_PSS)).mean(axis=(1, 2))
+    correlation_P: Floats = (standard(left_PSS) * standard(right_PSS)).mean(axis=(1, 2))
     return correlation_P
 
 
 def _correlation_in_detail(left_PSS: Floats, right_PSS: Floats, blurs: int) -> Floats:
     """Correlation of what so many blurs take away."""
-    return _correlation(left_PSS - _blurred(left_PSS, blurs), right_PSS - _blurred(right_PSS, blurs))
-
-
-def _standard(pictures_PSS: Floats) -> Floats:
-    """The pictures with mean 0 and standard deviation 1."""
-    centred_PSS = pictures_PSS - pictures_PSS.mean(axis=(1, 2), keepdims=True)
-    return np.asarray(centred_PSS / np.maximum(centred_PSS.std(axis=(1, 2), keepdims=True), 1e-3), np.float32)
-
-
-@cache
-def _axis(side: int) -> Floats:
-    """The middle of each pixel on an axis from -1 to 1."""
-    return ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
+    return _correlation(left_PSS - blurred(left_PSS, blurs), right_PSS - blurred(right_PSS, blurs))
 
 
 @cache
@@ -294,13 +223,3 @@ def _cosines() -> Floats:
     """Rows of the cosine transform (DCT-II) for the lowest frequencies, shape (10, 32)."""
     frequencies_F1, places_S = np.arange(_OVERLAY[0])[:, None], np.arange(SIDE)
     return np.cos(np.pi * (places_S + 0.5) * frequencies_F1 / SIDE).astype(np.float32)
-
-
-@cache
-def _blur(side: int, times: int) -> Floats:
-    """A binomial blur of five pixels along one axis, so many times, shape (S, S)."""
-    line_SS = np.zeros((side, side), np.float32)
-    places_S = np.arange(side)
-    for shift, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
-        np.add.at(line_SS, (places_S, np.clip(places_S + shift, 0, side - 1)), weight / 16)
-    return np.asarray(np.linalg.matrix_power(line_SS, times), np.float32)
