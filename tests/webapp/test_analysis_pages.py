@@ -139,6 +139,7 @@ def test_subgroups_have_scores_of_their_own(app: Flask, client: FlaskClient, aut
     assert re.search(r"CC 2 50\.0 % \(9\.5–90\.5 %\) 100\.0 %", text)
     assert re.search(r"MLO &lt;left&gt; 2 0\.0 %", text)
     assert "Sensitivity" in text
+    assert "too narrow where a group (patient) has several" in text
     assert client.get(f"{PAGES}/subgroups?by=metadata:view").text == html
 
 

@@ -269,6 +269,7 @@ def test_folds_are_sent_to_all_images_of_another_data_set(app: Flask, client: Fl
     assert "A fold has test images of its own" in alone
     assert 'href="/studies/1"' in alone
     assert "Evaluate version 1 on" not in alone
+    assert "Data set Small, version 1, fold 1 of 3 Small, version 1, fold 2 of 3" in plain(alone)
     with app.app_context():
         factories.make_dataset("Elsewhere")
     assert "Evaluate versions 1 and 2 on all images of Elsewhere" in plain(client.get(COMPARE).text)

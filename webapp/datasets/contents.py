@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ml.folding import Member, as_seen
 from ml.manifest import ImageRow, Manifest
 from webapp.datasets.service import store
 from webapp.errors import Conflict, NotFound
@@ -35,15 +36,20 @@ class Filter:
         return {name: int(value) if isinstance(value, bool) else value for name, value in asked.items()}
 
 
-def manifest_of(dataset: Dataset) -> Manifest:
-    """The list of the images of a ready data set. Raises Conflict, MissingObject, DamagedObject."""
+def manifest_of(dataset: Dataset, member: Member | None = None) -> Manifest:
+    """The list of the images of a ready data set, with the splits that a member of a study has seen.
+
+    Raises Conflict, MissingObject, DamagedObject.
+    """
     if dataset.manifest_sha256 is None:
         raise Conflict(f"Data set {dataset.id} has no list of images: it is {dataset.status}.")
-    return _manifest(cast(Hashable, store()), dataset.manifest_sha256)
+    return _manifest(cast(Hashable, store()), dataset.manifest_sha256, member)
 
 
 @functools.lru_cache(maxsize=4)
-def _manifest(store: Hashable, sha256: str) -> Manifest:
+def _manifest(store: Hashable, sha256: str, member: Member | None) -> Manifest:
+    if member:
+        return as_seen(_manifest(store, sha256, None), member)
     with cast(Store, store).fetch(sha256) as path:
         verify(path, sha256)
         return Manifest.read(path)

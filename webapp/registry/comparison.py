@@ -9,7 +9,7 @@ from sqlalchemy import select
 from ml.config import TrainConfig
 from webapp import forms
 from webapp.errors import Conflict, Invalid
-from webapp.models import MAX_ID, Dataset, Evaluation, ModelVersion, db
+from webapp.models import MAX_ID, Dataset, Evaluation, Experiment, ModelVersion, db
 from webapp.registry import looks, paired, service
 from webapp.registry.paired import OnSameImages
 from webapp.studies import members
@@ -137,14 +137,18 @@ def _number(text: str) -> int:
 
 
 def settings_of(versions: Sequence[ModelVersion]) -> list[Setting]:
-    """The data set and every hyper-parameter; what an older version does not name had today's default."""
-    origins = [version.experiment.dataset for version in versions]
-    settings = [Setting("dataset", "Data set", [f"{one.name}, version {one.number}" for one in origins])]
+    """The data, with the fold, and every hyper-parameter; what an older version does not name had today's default."""
+    settings = [Setting("dataset", "Data set", [_data_of(version.experiment) for version in versions])]
     columns = [_fields(version) for version in versions]
     for fields in zip(*columns, strict=True):
         title = fields[0][0]
         settings.append(Setting(fields[0][1].name, title, [field.value for _, field in fields]))
     return settings
+
+
+def _data_of(experiment: Experiment) -> str:
+    fold, dataset = members.fold_of(experiment), experiment.dataset
+    return f"{dataset.name}, version {dataset.number}" + (f", fold {fold[0]} of {fold[1]}" if fold else "")
 
 
 def _fields(version: ModelVersion) -> list[tuple[str, forms.Field]]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ml.folding import Member, as_seen
+from ml.folding import Member
 from ml.manifest import Manifest
 from webapp.datasets import contents
 from webapp.models import Dataset, Evaluation, Experiment
@@ -35,4 +35,4 @@ def manifest_for(experiment: Experiment, dataset: Dataset) -> Manifest:
     On the data that it was trained on these are those of its fold. Raises Conflict, MissingObject, DamagedObject.
     """
     is_own = dataset.id == experiment.dataset_id
-    return as_seen(contents.manifest_of(dataset), of(experiment) if is_own else None)
+    return contents.manifest_of(dataset, of(experiment) if is_own else None)
