@@ -127,3 +127,4 @@ def test_the_export_has_what_the_filter_lets_through_and_runs_nothing(any_app: F
     assert [row["request_id"] for row in found] == ["'-cmd-0-of-now", "just-now-0", "hour-ago-0", "week-ago-0"]
     assert (found[0]["label"], found[2]["token"], found[3]["probability"]) == ("'=1+1", "predict", "0.6")
     assert found[3]["image_sha256"] == "a" * 64
+    assert (now() - datetime.datetime.fromisoformat(found[3]["at"])).days == 7

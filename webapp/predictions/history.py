@@ -1,11 +1,11 @@
 """The answers that were given: which there are, page by page or as a table for a spreadsheet."""
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from ml.config import Frozen
@@ -13,19 +13,19 @@ from webapp.models import MAX_ID, ApiToken, Feedback, Prediction, User, db
 from webapp.pagination import Page, page_of
 
 AT_ONCE = 1000  # rows that an export holds in memory
-COLUMNS = (
-    "at",
-    "request_id",
-    "image",
-    "version",
-    "label",
-    "probability",
-    "truth",
-    "image_sha256",
-    "account",
-    "token",
-    "latency_ms",
-)
+COLUMNS: dict[str, Any] = {
+    "at": Prediction.created_at,
+    "request_id": Prediction.request_id,
+    "image": Prediction.place,
+    "version": Prediction.version_id,
+    "label": Prediction.label,
+    "probability": Prediction.probability,
+    "truth": Feedback.truth,
+    "image_sha256": Prediction.image_sha256,
+    "account": User.email,
+    "token": ApiToken.name,
+    "latency_ms": Prediction.latency_ms,
+}
 
 
 def _utc(moment: datetime.datetime) -> datetime.datetime:
@@ -85,31 +85,22 @@ def _truth(state: str | None) -> Any:
 
 def page(wanted: Filter, limit: int, cursor: str | None) -> Page[Prediction]:
     """The newest answers from the cursor on, with all that a list shows of them. Raises Invalid."""
-    return page_of(_whole(wanted), Prediction, limit, cursor, by=Prediction.created_at)
-
-
-def rows(wanted: Filter) -> Iterator[tuple[Any, ...]]:
-    """One row of `COLUMNS` for each answer, newest first, read as they are asked for."""
-    newest_first = _whole(wanted).order_by(Prediction.created_at.desc(), Prediction.id.desc())
-    for row in db.session.scalars(newest_first.execution_options(yield_per=AT_ONCE)):
-        yield (
-            row.created_at.isoformat(),
-            row.request_id,
-            row.place,
-            row.version_id,
-            row.label,
-            row.probability,
-            row.feedback.truth if row.feedback else None,
-            row.image_sha256,
-            row.user.email,
-            row.token.name if row.token else None,
-            round(row.latency_ms, 3),
-        )
-
-
-def _whole(wanted: Filter) -> Select[Any]:
     shown = (joinedload(Prediction.user), joinedload(Prediction.token), joinedload(Prediction.feedback))
-    return select(Prediction).where(*wanted.conditions()).options(*shown)
+    statement = select(Prediction).where(*wanted.conditions()).options(*shown)
+    return page_of(statement, Prediction, limit, cursor, by=Prediction.created_at)
+
+
+def rows(wanted: Filter) -> Iterator[Sequence[Any]]:
+    """One row of `COLUMNS` for each answer, newest first, read as they are asked for."""
+    statement = (
+        select(*COLUMNS.values())
+        .join(Prediction.user)
+        .outerjoin(Prediction.token)
+        .outerjoin(Prediction.feedback)
+        .where(*wanted.conditions())
+        .order_by(Prediction.created_at.desc(), Prediction.id.desc())
+    )
+    yield from db.session.execute(statement.execution_options(yield_per=AT_ONCE))
 
 
 def clients() -> tuple[list[User], list[ApiToken]]:
