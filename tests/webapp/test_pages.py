@@ -14,8 +14,9 @@ from webapp.models import db
 ADDRESS = re.compile(r'(?:href|src|action|hx-get)="(/[^"]*)"(?! hx-include)')  # one that needs a form is no link
 INLINE_SCRIPT = re.compile(r'<script(?![^>]*(?: src=|type="application/json"))|<[^>]+ on[a-z]+="|href="javascript:')
 PAGES = (
-    "/", "/datasets/", "/datasets/new", "/experiments/", "/experiments/new", "/searches/", "/learning-rates/", "/versions/", "/versions/activations",
-    "/try/", "/account", "/admin/users", "/admin/tokens", "/admin/queue", "/admin/audit",
+    "/", "/datasets/", "/datasets/new", "/experiments/", "/experiments/new", "/searches/", "/learning-rates/",
+    "/versions/", "/versions/activations", "/try/", "/account",
+    "/admin/users", "/admin/tokens", "/admin/queue", "/admin/audit",
 )  # fmt: skip
 
 
