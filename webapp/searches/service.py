@@ -138,11 +138,11 @@ def advance_all() -> None:
 
 def is_hopeless(experiment_id: int) -> bool:
     """Whether the search of this trial gives it up now. A person who resumed one that was given up has decided."""
-    from ml import search as science
-
     experiment = db.session.get_one(Experiment, experiment_id, populate_existing=True)
     if experiment.search is None or experiment.trial is None or experiment.pruned_epoch is not None:
         return False
+    from ml import search as science
+
     plan, rows = Plan.model_validate(experiment.search.plan), trials.rows_of(experiment.search)
     return science.is_hopeless(plan, trials.of(experiment.search, rows), experiment.trial)
 
