@@ -20,24 +20,22 @@ def refreshed(search: Search) -> Search:
     return search
 
 
-@pytest.mark.parametrize("settings", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.timeout(600)  # a worker is lost and a training done again, on as few cores as there are
 def test_two_workers_share_the_trials_and_the_search_outlives_one_of_them(
     processes: Processes, researcher: User, tmp_path: Path
 ) -> None:
     first, _ = processes.worker(), processes.worker()
     processes.janitor()
     dataset = wait_for(upload(researcher, tmp_path), lambda row: row.status == "ready")
-    plan = Plan(trials=3, pruning="none", space={"learning_rate": SENSIBLE["learning_rate"]})
-    search = service.create(
-        dataset.id, "Three", TrainConfig(epochs=2, image_size_px=32, batch_size=8), plan, researcher
-    )
+    plan = Plan(trials=2, pruning="none", space={"learning_rate": SENSIBLE["learning_rate"]})
+    search = service.create(dataset.id, "Two", TrainConfig(epochs=1, image_size_px=32, batch_size=8), plan, researcher)
     assert len(search.trials) == 2
     wait_until(lambda: any(row.status == "running" for row in refreshed(search).trials))
     for pid in (*children_of(first.pid), first.pid):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: refreshed(search).status in FINAL_STATUSES, timeout_s=200)
     found = results.of(search)
-    assert (search.status, found.count("finished")) == ("succeeded", 3)
+    assert (search.status, found.count("finished")) == ("succeeded", 2)
     assert all(row.version for row in db.session.query(Experiment))
     assert found.trials[found.best - 1].score == max(trial.score for trial in found.trials)
 

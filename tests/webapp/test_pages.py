@@ -15,8 +15,8 @@ ADDRESS = re.compile(r'(?:href|src|action|hx-get)="(/[^"]*)"(?! hx-include)')  #
 INLINE_SCRIPT = re.compile(r'<script(?![^>]*(?: src=|type="application/json"))|<[^>]+ on[a-z]+="|href="javascript:')
 PAGES = (
     "/", "/datasets/", "/datasets/new", "/experiments/", "/experiments/new", "/searches/", "/learning-rates/",
-    "/versions/", "/versions/activations",
-    "/try/", "/account", "/admin/users", "/admin/tokens", "/admin/queue", "/admin/audit",
+    "/versions/", "/versions/activations", "/try/", "/account",
+    "/admin/users", "/admin/tokens", "/admin/queue", "/admin/audit",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from jobs import janitor
 from ml.config import TrainConfig
 from ml.space import SENSIBLE, Dimension, Plan
-from tests.factories import find_user, make_dataset, make_epoch
+from tests.factories import find_user, make_dataset, make_epoch, make_experiment
 from webapp import queue
 from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
@@ -106,6 +106,13 @@ def test_a_poor_trial_is_given_up_and_counts_as_pruned_until_a_person_resumes_it
     assert [trial.state for trial in results.of(search).trials] == ["finished", "finished", "pruned", "running"]
     experiments.resume(third, find_user())
     assert not service.is_hopeless(third.id)
+
+
+def test_an_experiment_without_a_search_is_left_alone(context: Flask) -> None:
+    row = make_experiment()
+    end(row, 0.1)
+    assert not service.is_hopeless(row.id)
+    assert db.session.scalars(select(Experiment)).all() == [row]
 
 
 def test_cancelling_ends_the_search_and_what_it_queued(any_context: Flask) -> None:

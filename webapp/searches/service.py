@@ -1,5 +1,8 @@
 """Searches: begun, led on from trial to trial, cancelled. Whoever calls `advance` leads; there is no leader to lose."""
 
+from collections import Counter
+from collections.abc import Callable
+
 from redis.exceptions import RedisError
 from sqlalchemy import select
 
@@ -14,6 +17,7 @@ from webapp.experiments import service as experiments
 from webapp.models import FINAL_STATUSES, Experiment, Search, User, db, find, move, now, stop, take_turns
 from webapp.searches import trials
 
+NextValues = Callable[[Plan, list[Trial]], dict[str, Value]]
 IN_VAIN = 3  # failures, and nothing else, after which a search ends
 
 
@@ -48,29 +52,45 @@ def advance(search_id: int) -> None:
 
     Commits. Callers take turns, so that two of them do not make the same trial.
     """
-    from ml import search as science  # Optuna takes a second to import: not where no search is asked for
+    from ml import search as science  # Optuna takes a second to import: only for searches, and before it is our turn
 
-    at_once = _workers()
+    workers = _workers()
     take_turns()
     search = db.session.get(Search, search_id, populate_existing=True)
     if search is None or search.status != "running":
         db.session.rollback()
         return
-    plan, rows = Plan.model_validate(search.plan), trials.rows_of(search)
-    found, made = trials.of(search, rows), []
-    under_way = sum(trial.state == "running" for trial in found)
-    if _is_in_vain(rows):
-        _end(search, "failed", failed_because=f"No trial has ended well. The last one: {rows[-1].failed_because}")
-    elif len(rows) == plan.trials and not under_way:
-        _end(search, "succeeded" if any(trial.state == "finished" for trial in found) else "failed")
+    trials_planned, found = search.plan["trials"], _counts(search)
+    begun, under_way = found.total(), found.total() - sum(found[status] for status in FINAL_STATUSES)
+    made: list[Experiment] = []
+    if begun >= IN_VAIN and found["failed"] == begun:
+        _end(search, "failed", f"The first {begun} trials have failed. The last one: {_last_reason(search)}")
+    elif begun == trials_planned and not under_way:
+        reason = None if found["succeeded"] else "No trial has finished. Their pages say why."
+        _end(search, "failed" if reason else "succeeded", reason)
     else:
-        for _ in range(min(at_once - under_way, plan.trials - len(rows))):
-            values = science.next_values(plan, found)
-            found.append(Trial(values, "running"))
-            made.append(_add(search, len(found), values))
+        made = _draw(search, min(workers - under_way, trials_planned - begun), science.next_values)
     db.session.commit()
     for experiment in made:
         queue.ring(queue.TRAIN, experiment.id)
+
+
+def _counts(search: Search) -> Counter[str]:
+    """Trials by status."""
+    statement = select(Experiment.status).where(Experiment.search_id == search.id)
+    return Counter(db.session.scalars(statement))
+
+
+def _draw(search: Search, count: int, next_values: NextValues) -> list[Experiment]:
+    """So many new trials, the settings of each drawn from those before it."""
+    if count < 1:
+        return []
+    plan, found, made = Plan.model_validate(search.plan), trials.of(search, trials.rows_of(search)), []
+    for _ in range(count):
+        values = next_values(plan, found)
+        found.append(Trial(values, "running"))
+        made.append(_add(search, len(found), values))
+    return made
 
 
 def _workers() -> int:
@@ -80,12 +100,13 @@ def _workers() -> int:
         return 1
 
 
-def _is_in_vain(rows: list[Experiment]) -> bool:
-    return len(rows) >= IN_VAIN and all(row.status == "failed" for row in rows)
+def _last_reason(search: Search) -> str | None:
+    statement = select(Experiment.failed_because).where(Experiment.search_id == search.id)
+    return db.session.scalar(statement.order_by(Experiment.trial.desc()).limit(1))
 
 
-def _end(search: Search, status: str, **values: str) -> None:
-    move(Search, search.id, status, ("running",), finished_at=now(), **values)
+def _end(search: Search, status: str, reason: str | None) -> None:
+    move(Search, search.id, status, ("running",), finished_at=now(), failed_because=reason)
 
 
 def _add(search: Search, number: int, values: dict[str, Value]) -> Experiment:
@@ -117,11 +138,11 @@ def advance_all() -> None:
 
 def is_hopeless(experiment_id: int) -> bool:
     """Whether the search of this trial gives it up now. A person who resumed one that was given up has decided."""
-    from ml import search as science
-
     experiment = db.session.get_one(Experiment, experiment_id, populate_existing=True)
     if experiment.search is None or experiment.trial is None or experiment.pruned_epoch is not None:
         return False
+    from ml import search as science
+
     plan, rows = Plan.model_validate(experiment.search.plan), trials.rows_of(experiment.search)
     return science.is_hopeless(plan, trials.of(experiment.search, rows), experiment.trial)
 

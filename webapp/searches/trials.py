@@ -1,7 +1,8 @@
 """The trials of a search as the science sees them: read from the experiments and their epochs, which are the truth."""
 
+from collections import defaultdict
+
 from sqlalchemy import select
-from sqlalchemy.orm import selectinload
 
 from ml.progress import EpochResult
 from ml.selection import best_epoch
@@ -12,25 +13,34 @@ COLUMNS = {"auc": "validation_auc", "accuracy": "validation_accuracy", "loss": "
 
 
 def rows_of(search: Search) -> list[Experiment]:
-    """The experiments, by number, with their epochs; read anew."""
+    """The experiments, by number; read anew."""
     statement = select(Experiment).where(Experiment.search_id == search.id).order_by(Experiment.trial)
-    read_anew = {"populate_existing": True}
-    return list(db.session.scalars(statement.options(selectinload(Experiment.epochs)), execution_options=read_anew))
+    return list(db.session.scalars(statement, execution_options={"populate_existing": True}))
 
 
 def of(search: Search, rows: list[Experiment]) -> list[Trial]:
     """The trials of these rows. One that its search gave up is `pruned`, one that a person cancelled has `failed`."""
-    plan, images = Plan.model_validate(search.plan), _validation_images(search.dataset)
-    return [_trial(row, plan, images) for row in rows]
+    plan, images, epochs = Plan.model_validate(search.plan), _validation_images(search.dataset), _epochs_of(search)
+    return [_trial(row, epochs[row.id], plan, images) for row in rows]
 
 
-def _trial(row: Experiment, plan: Plan, images: int) -> Trial:
-    column = COLUMNS[plan.metric]
-    scores = {epoch.number: getattr(epoch, column) for epoch in row.epochs}
+def _epochs_of(search: Search) -> dict[int, list[EpochResult]]:
+    """By the id of the experiment. Plain columns: a search may have tens of thousands of epochs."""
+    columns = [getattr(Epoch, name) for name in EpochResult.model_fields]
+    statement = select(Epoch.experiment_id, *columns).join(Epoch.experiment).where(Experiment.search_id == search.id)
+    found: dict[int, list[EpochResult]] = defaultdict(list)
+    for experiment_id, *values in db.session.execute(statement.order_by(Epoch.number)):
+        known = zip(EpochResult.model_fields, values, strict=True)
+        found[experiment_id].append(EpochResult.model_construct(**dict(known)))
+    return found
+
+
+def _trial(row: Experiment, epochs: list[EpochResult], plan: Plan, images: int) -> Trial:
+    scores = {epoch.number: getattr(epoch, COLUMNS[plan.metric]) for epoch in epochs}
     scores = {number: score for number, score in scores.items() if score is not None}
     values, state, score = values_of(row.config, plan.space), _state(row), None
-    if state == "finished":
-        score = scores.get(best_epoch([_result(epoch) for epoch in row.epochs], images))
+    if state == "finished" and epochs:
+        score = scores.get(best_epoch(epochs, images))
     return Trial(values, state if score is not None or state != "finished" else "failed", scores, score)
 
 
@@ -40,10 +50,6 @@ def _state(row: Experiment) -> State:
     if row.status == "cancelled" and row.pruned_epoch is not None:
         return "pruned"
     return "failed" if row.status in FINAL_STATUSES else "running"
-
-
-def _result(epoch: Epoch) -> EpochResult:
-    return EpochResult.model_validate({name: getattr(epoch, name) for name in EpochResult.model_fields})
 
 
 def _validation_images(dataset: Dataset) -> int:
