@@ -189,12 +189,18 @@ def _export(chosen: argparse.Namespace) -> None:
 
 
 def _predict(chosen: argparse.Namespace) -> None:
+    from ml import domain
     from ml.images import decode
     from ml.serving import Predictor
 
-    predictor = Predictor(chosen.version / "model.onnx", Card.read(chosen.version))
+    guard = chosen.version / domain.NAME
+    known = domain.Domain.read(guard) if guard.exists() else None
+    predictor = Predictor(chosen.version / "model.onnx", Card.read(chosen.version), domain=known)
     for path in chosen.images:
         answer = predictor.answer(decode(path.read_bytes()))
+        if answer.in_domain is False:
+            print(f"{path.name}: no label, it is unlike the images of training")
+            continue
         others = "  ".join(f"{label} {probability:.3f}" for label, probability in answer.probabilities.items())
         print(f"{path.name}: {answer.label}   ({others})")
 

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from ml.code_version import CodeVersion
 from ml.config import Frozen, Split, TrainConfig
 from ml.conformal import ConformalRule
+from ml.domain import DomainRule
 from ml.errors import BadArtifact
 from ml.explain import MapChecks
 from ml.folding import Member
@@ -58,6 +59,7 @@ class Card(Frozen):
     metrics: Metrics | None = None  # of the split 'test'
     validation_metrics: Metrics | None = None
     parity: Parity
+    domain: DomainRule | None = None  # None without a guard
     maps: MapChecks | None = None  # None on a card of a release without maps
     parameters: int
     seed: int

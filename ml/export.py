@@ -1,5 +1,6 @@
 """A trained network as files that need none of this code, and the proof that they compute the same."""
 
+import logging
 import platform
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from ml.pack import PackReader
 from ml.served import Explained, Served
 from ml.training import Fitted
 
+logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # its passes mention that the weights of the head are outputs, too
 PARITY_TOLERANCE = 1e-4
 _PARITY_IMAGES = 32
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "numpy", "pillow")

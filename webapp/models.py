@@ -296,7 +296,10 @@ class Evaluation(Attempted, Base):
 
 
 class Prediction(Base):
-    """One answer of `/predict`. No image, no file name: neither may carry a patient's identity here."""
+    """One answer of `/predict`. No image, no file name: neither may carry a patient's identity here.
+
+    An image outside the domain of the version has no label.
+    """
 
     __tablename__ = "prediction"
     __table_args__ = (Index("ix_prediction_version_id_created_at", "version_id", "created_at"),)
@@ -307,8 +310,8 @@ class Prediction(Base):
     token_id: Mapped[int | None] = mapped_column(ForeignKey("api_token.id"))
     request_id: Mapped[str] = mapped_column(String(64))
     image_sha256: Mapped[str] = mapped_column(String(64))
-    label: Mapped[str] = mapped_column(String(200))
-    probability: Mapped[float]
+    label: Mapped[str | None] = mapped_column(String(200))
+    probability: Mapped[float | None]
     probabilities: Mapped[dict[str, Any]]
     latency_ms: Mapped[float]
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)

@@ -111,7 +111,7 @@ def test_robustness_is_a_table_on_its_page_in_the_report_and_in_the_api(
     auth.login("viewer")
     html = client.get(f"{PAGES}/robustness").text
     assert "2 of 4 images" in html
-    assert re.search(r"Blur, radius in % of the side\s+1", html)
+    assert "Blur, radius 1.0\u202f% of the side" in html
     assert "-4.2" in html
     report = client.get("/versions/1/report").text
     assert "-4.2 (-10.0 to +1.0)" in report
