@@ -21,6 +21,7 @@ NAME = "domain.npz"  # among the files of a version
 MOST_REFERENCES = 2_000
 _NEIGHBOURS = 5
 _SHARE_WITHIN = 0.98  # of validation images, for each of the two limits: together at least 0.96
+_CAUTION = 0.5  # few images know little of the farthest ones: with 25 the limits are a tenth wider, with 625 a fiftieth
 _LEAST_SPREAD = 0.02  # of a figure: training images that are all grey must not make one grey level of red an outlier
 _ROUNDING = np.float32(1e-4)  # another batch rounds in another way
 Floats = NDArray[np.float32]
@@ -80,6 +81,6 @@ def fit(
     boundless = Domain(trained_NC[::step], trained_look_NS.mean(axis=0), precision_SS, np.full(2, np.inf, np.float32))
     distances_M2 = np.sort(boundless.distances(validated_MC, validated_look_MS), axis=0)
     rank = min(n, math.ceil(_SHARE_WITHIN * (n + 1))) - 1
-    limits_2 = distances_M2[rank] + _ROUNDING
+    limits_2 = distances_M2[rank] * np.float32(1 + _CAUTION / math.sqrt(n)) + _ROUNDING
     found = replace(boundless, limits_2=limits_2)
     return found, DomainRule(n=n, within=float(found.holds(validated_MC, validated_look_MS).mean()))
