@@ -19,6 +19,7 @@ from ml.config import Frozen
 
 NAME = "domain.npz"  # among the files of a version
 MOST_REFERENCES = 2_000
+LEAST_IMAGES = 20
 _NEIGHBOURS = 5
 _SHARE_WITHIN = 0.98  # of validation images, for each of the two limits: together at least 0.96
 _CAUTION = 0.5  # few images know little of the farthest ones: with 25 the limits are a tenth wider, with 625 a fiftieth
@@ -68,12 +69,13 @@ class Domain:
 def fit(
     trained_NC: Floats, trained_look_NS: Floats, validated_MC: Floats, validated_look_MS: Floats
 ) -> tuple[Domain, DomainRule] | None:
-    """The domain of training images, its limits fixed by those of validation; None where there are none of either.
+    """The domain of training images, its limits fixed by those of validation.
 
-    With fewer than 50 validation images the farthest of them is the limit.
+    None where validation has fewer than 20 images: they could not promise that 95 % of their kind pass. With fewer than
+    50 the farthest of them fixes the limit.
     """
     n = len(validated_MC)
-    if not n or not len(trained_NC):
+    if n < LEAST_IMAGES or not len(trained_NC):
         return None
     step = -(-len(trained_NC) // MOST_REFERENCES)
     spread_SS = np.cov(trained_look_NS.astype(np.float64), rowvar=False, bias=True)

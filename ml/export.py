@@ -94,7 +94,8 @@ def export_again(folder: Path, manifest: Manifest, packs: PackReader) -> Card:
     proof_NCHW = _proof_images(manifest, packs, card.input)
     parity = prove_parity(network, folder / "model.onnx", proof_NCHW)
     maps = sanity.check(network, card.network, proof_NCHW)
-    return card.model_copy(update={"parity": parity, "maps": maps, "packages": _packages(), "files": _hashes(folder)})
+    files = {**card.files, **_hashes(folder)}  # what was made of the same weights beside them stays
+    return card.model_copy(update={"parity": parity, "maps": maps, "packages": _packages(), "files": files})
 
 
 def _packages() -> dict[str, str]:

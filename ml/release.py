@@ -1,5 +1,6 @@
 """From a finished run to a version that can be served: exported, proven, scored."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,10 @@ def release(
     point = evaluation.choose_operating_point(validated, config.operating_target, config.operating_value)
     predictor.card = card.model_copy(update={"conformal": evaluation.conformal_rules(validated)})
     tested = evaluation.evaluate_split(predictor, manifest, packs, "test", point, report)
-    trained = embedding.of_split(predictor, manifest, packs, "train", lambda done, total: report(0, 0))
+    seen = functools.partial(embedding.of_split, predictor, manifest, packs, report=lambda done, total: report(0, 0))
+    trained = seen("train")
     trained.write(folder / embedding.NAME)
-    rule = _guard(predictor, manifest, packs, trained, folder) if config.domain_guard else None
+    rule = _guard(trained, seen("validation"), folder) if config.domain_guard else None
     written = [path.name for path in folder.iterdir() if path.suffix == ".npz"]
     scores = {
         "files": {**card.files, **{name: file_sha256(folder / name) for name in sorted(written)}},
@@ -75,11 +77,8 @@ def release(
     return Release(card, tested, trained)
 
 
-def _guard(
-    predictor: Predictor, manifest: Manifest, packs: PackReader, trained: Embeddings, folder: Path
-) -> DomainRule | None:
+def _guard(trained: Embeddings, validated: Embeddings, folder: Path) -> DomainRule | None:
     """What tells foreign images, written into the folder."""
-    validated = embedding.of_split(predictor, manifest, packs, "validation")
     fixed = domain.fit(trained.embedding_NC, trained.look_NS, validated.embedding_NC, validated.look_NS)
     if fixed is None:
         return None

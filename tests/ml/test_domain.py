@@ -86,15 +86,15 @@ def test_a_foreign_image_has_nothing_to_explain(tmp_path: Path) -> None:
     assert map_HW.max() == 0
 
 
-def test_without_validation_images_there_is_no_guard() -> None:
-    some_NC, none_NC = np.ones((3, 2), np.float32), np.zeros((0, 2), np.float32)
-    assert domain.fit(some_NC, some_NC, none_NC, none_NC) is None
-    assert domain.fit(none_NC, none_NC, some_NC, some_NC) is None
+@pytest.mark.parametrize(("trained", "validated"), [(30, 19), (0, 30)])
+def test_too_few_images_promise_nothing_so_there_is_no_guard(trained: int, validated: int) -> None:
+    some_NC = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    assert domain.fit(some_NC[:trained], some_NC[:trained], some_NC[:validated], some_NC[:validated]) is None
 
 
 def test_of_very_many_training_images_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domain, "MOST_REFERENCES", 4)
-    some_NC = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    some_NC = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
     found = domain.fit(some_NC, some_NC, some_NC, some_NC)
     assert found is not None
-    assert len(found[0].reference_MC) == 3
+    assert len(found[0].reference_MC) == 4

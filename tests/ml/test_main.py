@@ -38,8 +38,11 @@ def test_the_data_set_holds_every_image(trained: Path) -> None:
 
 
 def test_evaluate_prints_scores_with_intervals(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(trained / "run"), str(trained / "data"), "--split", "validation"]) == 0
-    assert " accuracy " in capsys.readouterr().out
+    command = ["evaluate", str(trained / "run"), str(trained / "data"), "--split", "validation", "--robustness"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert " accuracy " in printed
+    assert "  jpeg       10.0    accuracy 0." in printed or "  jpeg       10.0    accuracy 1." in printed
 
 
 def test_predict_names_a_class_for_each_image(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from tests import factories
 from tests.answers import make_answered, make_inspected
 from tests.factories import Auth
 from tests.webapp.test_gallery import changed_rows
+from webapp import objects
 from webapp.models import Evaluation, ModelVersion, db
 
 PAGES = "/versions/1/evaluations/1"
@@ -76,6 +77,11 @@ def test_images_that_went_into_quarantine_since_are_not_shown(inspected: Flask, 
         newer = factories.make_dataset(line=first.line, number=2, parent_number=1)
         changed_rows(newer, quarantined={1: True})
     assert "1" not in TRAINED_ON.findall(client.get(f"{PAGES}/images/13").text)
+
+
+def test_the_evidence_of_an_evaluation_is_no_garbage(inspected: Flask) -> None:
+    with inspected.app_context():
+        assert db.session.get_one(Evaluation, 1).evidence_sha256 in objects.in_use()
 
 
 def test_without_evidence_the_page_says_what_to_do(app: Flask, client: FlaskClient, auth: Auth) -> None:
