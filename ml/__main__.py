@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("version", type=Path, metavar="RUN")
     evaluate.add_argument("dataset", type=Path)
     evaluate.add_argument("--split", choices=(*SPLITS, "all"), default="test")
+    evaluate.add_argument(
+        "--robustness", action="store_true", help="also of the images darker, blurred, noisy, compressed and turned"
+    )
 
     export = commands.add_parser("export", help="write the model files of a run again from its state_dict")
     export.set_defaults(run=_export)
@@ -193,13 +196,18 @@ def _config(chosen: argparse.Namespace) -> TrainConfig:
 
 def _evaluate(chosen: argparse.Namespace) -> None:
     from ml.evaluation import evaluate_split
+    from ml.robustness import measure
     from ml.serving import Predictor
 
     card = Card.read(chosen.version)
     manifest, packs = _dataset(chosen.dataset)
     predictor = Predictor(chosen.version / "model.onnx", card)
-    point = card.operating_point
-    _print_metrics(evaluate_split(predictor, manifest, packs, chosen.split, point, lambda done, total: None).metrics)
+    asked = (predictor, manifest, packs, chosen.split, card.operating_point)
+    _print_metrics(evaluate_split(*asked, lambda done, total: None).metrics)
+    for one in measure(*asked, lambda done, total: None).outcomes if chosen.robustness else ():
+        scores = ((name, getattr(one, name).value) for name in ("accuracy", "auc", "sensitivity", "specificity"))
+        found = "  ".join(f"{name} {value:.3f}" for name, value in scores if value is not None)
+        print(f"  {one.change:10} {'' if one.strength is None else one.strength:<6}  {found}")
 
 
 def _export(chosen: argparse.Namespace) -> None:
@@ -212,12 +220,18 @@ def _export(chosen: argparse.Namespace) -> None:
 
 
 def _predict(chosen: argparse.Namespace) -> None:
+    from ml import domain
     from ml.images import decode
     from ml.serving import Predictor
 
-    predictor = Predictor(chosen.version / "model.onnx", Card.read(chosen.version))
+    guard = chosen.version / domain.NAME
+    known = domain.Domain.read(guard) if guard.exists() else None
+    predictor = Predictor(chosen.version / "model.onnx", Card.read(chosen.version), domain=known)
     for path in chosen.images:
         answer = predictor.answer(decode(path.read_bytes()))
+        if answer.in_domain is False:
+            print(f"{path.name}: no label, it is unlike the images of training")
+            continue
         others = "  ".join(f"{label} {probability:.3f}" for label, probability in answer.probabilities.items())
         print(f"{path.name}: {answer.label}   ({others})")
 

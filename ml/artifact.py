@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from ml.code_version import CodeVersion
 from ml.config import Frozen, Split, TrainConfig
 from ml.conformal import ConformalRule
+from ml.domain import DomainRule
 from ml.drift import Reference
 from ml.errors import BadArtifact
 from ml.explain import MapChecks
@@ -60,6 +61,7 @@ class Card(Frozen):
     validation_metrics: Metrics | None = None
     reference: Reference | None = None  # what the answers on 'validation' were: what later ones are compared with
     parity: Parity
+    domain: DomainRule | None = None  # None without a guard
     maps: MapChecks | None = None  # None on a card of a release without maps
     parameters: int
     seed: int

@@ -197,6 +197,11 @@ class TrainConfig(Frozen):
         title="Average with the mirror image",
         description="Validation, test and /predict judge the image and its mirror image; twice the work",
     )
+    domain_guard: bool = Field(
+        True,
+        title="Guard against foreign images",
+        description="/predict gives no label to an image that is unlike those of training, such as a page of text",
+    )
     augmentation: Augmentation = Field(default_factory=Augmentation, title="Augmentation")
     early_stopping_epochs: int = Field(
         0,

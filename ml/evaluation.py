@@ -43,7 +43,7 @@ class Evaluated:
     truth_N: NDArray[np.int64]
     probabilities_NK: NDArray[np.float32]
     maps_NHW: NDArray[np.float32] | None = None  # of the classes decided for; None where the version has no maps
-    embedding_NC: NDArray[np.float32] | None = None
+    embedding_NC: NDArray[np.float32] | None = None  # of length 1
 
 
 def evaluate_split(
@@ -108,7 +108,7 @@ def _said(
         return (predictor.probabilities(batch_NCHW),)
     card, seen = predictor.card, predictor.see(batch_NCHW)
     decided_N = decide(seen.probabilities_NK, card.classes, card.positive_class, operating_point)
-    return seen.probabilities_NK, seen.maps(decided_N), seen.embedding_NVC.mean(axis=1)
+    return seen.probabilities_NK, seen.maps(decided_N), seen.directions
 
 
 def choose_operating_point(
@@ -167,13 +167,14 @@ def _scored(
     probabilities_NK: NDArray[np.float32],
     operating_point: OperatingPoint | None,
 ) -> Iterator[Scored]:
-    answers = predictor.judge(probabilities_NK, operating_point)
-    for (number, row), answer in zip(batch, answers, strict=True):
+    card = predictor.card
+    decided_N = decide(probabilities_NK, card.classes, card.positive_class, operating_point)
+    for (number, row), decided, said in zip(batch, decided_N.tolist(), probabilities_NK.tolist(), strict=True):
         yield Scored(
             number=number,
             path=row.path,
             truth=row.label,
-            predicted=answer.label,
-            probability=answer.probability,
-            probabilities=answer.probabilities,
+            predicted=card.classes[decided],
+            probability=said[decided],
+            probabilities=dict(zip(card.classes, said, strict=True)),
         )

@@ -65,6 +65,12 @@ class Seen:
     features_NVCHW: Floats
     embedding_NVC: Floats
 
+    @property
+    def directions(self) -> Floats:
+        """The embeddings averaged over the views and scaled to length 1; one of nothing stays 0."""
+        mean_NC = self.embedding_NVC.mean(axis=1)
+        return np.asarray(mean_NC / np.maximum(np.linalg.norm(mean_NC, axis=1, keepdims=True), 1e-12), np.float32)
+
     def maps(self, label_N: NDArray[np.int64]) -> Floats:
         """How much each cell of the map speaks for the class `label_N` of each image, as maps_NHW.
 

@@ -1,5 +1,6 @@
 """A trained network as files that need none of this code, and the proof that they compute the same."""
 
+import logging
 import platform
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from ml.pack import PackReader
 from ml.served import Explained, Served
 from ml.training import Fitted
 
+logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # its passes mention that the weights of the head are outputs, too
 PARITY_TOLERANCE = 1e-4
 _PARITY_IMAGES = 32
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "numpy", "pillow")
@@ -92,7 +94,8 @@ def export_again(folder: Path, manifest: Manifest, packs: PackReader) -> Card:
     proof_NCHW = _proof_images(manifest, packs, card.input)
     parity = prove_parity(network, folder / "model.onnx", proof_NCHW)
     maps = sanity.check(network, card.network, proof_NCHW)
-    return card.model_copy(update={"parity": parity, "maps": maps, "packages": _packages(), "files": _hashes(folder)})
+    files = {**card.files, **_hashes(folder)}  # what was made of the same weights beside them stays
+    return card.model_copy(update={"parity": parity, "maps": maps, "packages": _packages(), "files": files})
 
 
 def _packages() -> dict[str, str]:

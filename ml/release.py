@@ -1,12 +1,14 @@
 """From a finished run to a version that can be served: exported, proven, scored."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import drift, embedding, evaluation, export
+from ml import domain, drift, embedding, evaluation, export
 from ml.artifact import Card, file_sha256
 from ml.config import TrainConfig
+from ml.domain import DomainRule
 from ml.embedding import Embeddings
 from ml.evaluation import Evaluated
 from ml.manifest import Manifest
@@ -57,10 +59,14 @@ def release(
     point = evaluation.choose_operating_point(validated, config.operating_target, config.operating_value)
     predictor.card = card.model_copy(update={"conformal": evaluation.conformal_rules(validated)})
     tested = evaluation.evaluate_split(predictor, manifest, packs, "test", point, report)
-    trained = embedding.of_split(predictor, manifest, packs, "train", lambda done, total: report(0, 0))
+    seen = functools.partial(embedding.of_split, predictor, manifest, packs, report=lambda done, total: report(0, 0))
+    trained = seen("train")
     trained.write(folder / embedding.NAME)
+    rule = _guard(trained, seen("validation"), folder) if config.domain_guard else None
+    written = [path.name for path in folder.iterdir() if path.suffix == ".npz"]
     scores = {
-        "files": {**card.files, embedding.NAME: file_sha256(folder / embedding.NAME)},
+        "files": {**card.files, **{name: file_sha256(folder / name) for name in sorted(written)}},
+        "domain": rule,
         "operating_point": point,
         "temperature": evaluation.fit_temperature(validated, tested),
         "metrics": tested.metrics,
@@ -70,3 +76,13 @@ def release(
     card = predictor.card.model_copy(update=scores)
     card.write(folder)
     return Release(card, tested, trained)
+
+
+def _guard(trained: Embeddings, validated: Embeddings, folder: Path) -> DomainRule | None:
+    """What tells foreign images, written into the folder."""
+    fixed = domain.fit(trained.embedding_NC, trained.look_NS, validated.embedding_NC, validated.look_NS)
+    if fixed is None:
+        return None
+    found, rule = fixed
+    found.write(folder / domain.NAME)
+    return rule

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import explain, images
+from ml import appearance, explain, images
 from ml.artifact import Card
 from ml.config import Frozen
 from ml.decisions import OperatingPoint, decide
+from ml.domain import Domain
 from ml.errors import BadArtifact, NoExplanation
 from ml.explain import Head, Seen
 from ml.onnx_runtime import errors, onnxruntime
@@ -35,26 +36,32 @@ class Answer(Frozen):
 
     `decision` is the positive class where its probability reaches the operating point's threshold (0.5 without one),
     and the most probable class where there is no positive class. `label` is the decision, `probability` its own.
+    Of an image outside the domain nothing is said: `in_domain` is False, and it is None where that is not looked at.
     """
 
-    label: str
-    probability: float
+    label: str | None
+    probability: float | None
     probabilities: dict[str, float]
-    decision: str
+    decision: str | None
     operating_point: OperatingPoint | None = None
     abstained: bool = False
     in_domain: bool | None = None
 
 
+FOREIGN = Answer(label=None, probability=None, probabilities={}, decision=None, abstained=True, in_domain=False)
+
+
 class Predictor:
     """A loaded version. Threads may share it; it must be made after a fork, not before."""
 
-    def __init__(self, model_path: Path, card: Card, threads: int = 1) -> None:
+    def __init__(self, model_path: Path, card: Card, threads: int = 1, domain: Domain | None = None) -> None:
         """Loads the graph; the file is not needed afterwards. `threads` of one answer; 0: as many as cores.
+
+        With a `domain` images outside it get no label; scores and `judge` know nothing of it.
 
         Raises BadArtifact where the graph does not load or is not the one that the card describes.
         """
-        self.card = card
+        self.card, self.domain = card, domain
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -108,9 +115,15 @@ class Predictor:
         return found
 
     def explain(self, image_HWC: NDArray[np.uint8]) -> tuple[Answer, NDArray[np.float32]]:
-        """What the model says of one decoded image, and the map_HW of its label. Raises BadArtifact, NoExplanation."""
-        seen = self.see(images.to_input(image_HWC, self.card.input)[None])
-        (answer,) = self.judge(seen.probabilities_NK, self.card.operating_point)
+        """What the model says of one decoded image, and the map_HW of its label; of no label the map is empty.
+
+        Raises BadArtifact, NoExplanation.
+        """
+        batch_NCHW = images.to_input(image_HWC, self.card.input)[None]
+        seen = self.see(batch_NCHW)
+        (answer,) = self._answered(batch_NCHW, seen)
+        if answer.label is None:
+            return answer, np.zeros((1, 1), np.float32)
         return answer, seen.maps(np.array([self.card.classes.index(answer.label)]))[0]
 
     def answer(self, image_HWC: NDArray[np.uint8]) -> Answer:
@@ -122,7 +135,17 @@ class Predictor:
         if not images_HWC:
             return []
         batch_NCHW = np.stack([images.to_input(image_HWC, self.card.input) for image_HWC in images_HWC])
-        return self.judge(self.probabilities(batch_NCHW), self.card.operating_point)
+        if self.domain is None:
+            return self.judge(self.probabilities(batch_NCHW), self.card.operating_point)
+        return self._answered(batch_NCHW, self.see(batch_NCHW))
+
+    def _answered(self, batch_NCHW: NDArray[np.uint8], seen: Seen) -> list[Answer]:
+        answers = self.judge(seen.probabilities_NK, self.card.operating_point)
+        if self.domain is None:
+            return answers
+        is_in_N = self.domain.holds(seen.directions, appearance.figures(batch_NCHW))
+        known = [answer.model_copy(update={"in_domain": True}) for answer in answers]
+        return [answer if is_in else FOREIGN for answer, is_in in zip(known, is_in_N.tolist(), strict=True)]
 
     def judge(self, probabilities_NK: NDArray[np.floating], operating_point: OperatingPoint | None) -> list[Answer]:
         """Probabilities turned into answers at an operating point, which need not be the card's own."""

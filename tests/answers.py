@@ -2,16 +2,17 @@
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ml import embedding, evaluation, metrics, scored
+from ml import domain, embedding, evaluation, metrics, scored
 from ml.artifact import Card
 from ml.evidence import Evidence
 from ml.folding import as_seen
+from ml.manifest import Manifest
 from ml.pack import PackReader
 from ml.serving import Predictor
 from tests import factories
@@ -56,14 +57,10 @@ def make_answered(
 
 def make_inspected(version: ModelVersion, split: str = "test", **values: Any) -> Evaluation:
     """A finished evaluation with the evidence that a worker keeps: real maps, real neighbours."""
-    with contextlib.ExitStack() as stack:
-        fetched = [stack.enter_context(contents.store().fetch(version.model_sha256))]
-        dataset = version.experiment.dataset
-        fetched += [stack.enter_context(contents.store().fetch(sha256)) for sha256 in dataset.pack_sha256s]
-        packs = stack.enter_context(PackReader(fetched[1:]))
-        asked = Predictor(fetched[0], Card.model_validate(version.card)), contents.manifest_of(dataset), packs
+    with _opened(version) as asked:
         found = evaluation.evaluate_split(*asked, split, None, lambda done, total: None)
         trained = embedding.of_split(*asked, "train")
+    dataset = version.experiment.dataset
     numbers = [one.number for one in found.answers]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evidence"
@@ -81,6 +78,28 @@ def make_inspected(version: ModelVersion, split: str = "test", **values: Any) ->
     db.session.add(row)
     db.session.commit()
     return row
+
+
+def guard(version: ModelVersion) -> None:
+    """Gives the version what tells foreign images, as the end of a training does."""
+    with _opened(version) as asked:
+        trained, validated = (embedding.of_split(*asked, split) for split in ("train", "validation"))
+    found = domain.fit(trained.embedding_NC, trained.look_NS, validated.embedding_NC, validated.look_NS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / domain.NAME
+        found[0].write(path)
+        version.files = {**version.files, domain.NAME: _stored(path)}
+    db.session.commit()
+
+
+@contextlib.contextmanager
+def _opened(version: ModelVersion) -> Iterator[tuple[Predictor, Manifest, PackReader]]:
+    """The version's network, and the images that it was trained on."""
+    dataset, fetch = version.experiment.dataset, contents.store().fetch
+    with contextlib.ExitStack() as stack:
+        predictor = Predictor(stack.enter_context(fetch(version.model_sha256)), Card.model_validate(version.card))
+        paths = [stack.enter_context(fetch(sha256)) for sha256 in dataset.pack_sha256s]
+        yield predictor, contents.manifest_of(dataset), stack.enter_context(PackReader(paths))
 
 
 def make_other_version(version: ModelVersion, **values: Any) -> ModelVersion:

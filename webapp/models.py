@@ -345,7 +345,10 @@ class Evaluation(Attempted, Base):
 
 
 class Prediction(Base):
-    """One answer of `/predict`. No image, no file name: neither may carry a patient's identity here."""
+    """One answer of `/predict`. No image, no file name: neither may carry a patient's identity here.
+
+    An image outside the domain of the version has no label.
+    """
 
     __tablename__ = "prediction"
     __table_args__ = tuple(  # what a list is filtered by, newest first
@@ -360,8 +363,8 @@ class Prediction(Base):
     request_id: Mapped[str] = mapped_column(String(64), index=True)
     place: Mapped[int] = mapped_column(default=0)  # of the image within its request
     image_sha256: Mapped[str] = mapped_column(String(64))
-    label: Mapped[str] = mapped_column(String(200))
-    probability: Mapped[float]
+    label: Mapped[str | None] = mapped_column(String(200))
+    probability: Mapped[float | None]
     probabilities: Mapped[dict[str, Any]]
     latency_ms: Mapped[float]
     created_at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)

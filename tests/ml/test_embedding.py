@@ -13,11 +13,13 @@ from tests.ml import small_dataset, small_version
 
 
 def corners() -> Embeddings:
-    return Embeddings(np.array([3, 5, 9]), np.array([[1, 0], [0, 1], [-1, 0]], np.float32))
+    return Embeddings(
+        np.array([3, 5, 9]), np.array([[1, 0], [0, 1], [-1, 0]], np.float32), np.zeros((3, 7), np.float32)
+    )
 
 
-def test_the_nearest_come_first_by_the_angle_alone() -> None:
-    nearest_Nk, distance_Nk = corners().nearest(np.array([[8, 1], [0, 0.1], [-1, 0]], np.float32), 2)
+def test_the_nearest_come_first_by_the_angle() -> None:
+    nearest_Nk, distance_Nk = corners().nearest(np.array([[0.8, 0.6], [0, 1], [-1, 0]], np.float32), 2)
     assert nearest_Nk.tolist() == [[3, 5], [5, 3], [9, 5]]
     assert distance_Nk[1:] == pytest.approx(np.array([[0, 1], [0, 1]]), abs=1e-6)
 

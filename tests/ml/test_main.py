@@ -43,8 +43,11 @@ def test_find_rate_suggests_a_setting(trained: Path, capsys: pytest.CaptureFixtu
 
 
 def test_evaluate_prints_scores_with_intervals(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(trained / "run"), str(trained / "data"), "--split", "validation"]) == 0
-    assert " accuracy " in capsys.readouterr().out
+    command = ["evaluate", str(trained / "run"), str(trained / "data"), "--split", "validation", "--robustness"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert " accuracy " in printed
+    assert "  jpeg       10.0    accuracy 0." in printed or "  jpeg       10.0    accuracy 1." in printed
 
 
 def test_predict_names_a_class_for_each_image(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def test_a_release_tells_of_its_export_and_then_of_each_split(tmp_path: Path) ->
         "Discs",
         lambda done, total: told.append((done, total)),
     )
-    assert told == [(0, 0), (0, 0), (0, 0), (0, 5), (5, 5), (0, 6), (6, 6), (0, 0)]
+    assert told == [(0, 0), (0, 0), (0, 0), (0, 5), (5, 5), (0, 6), (6, 6), (0, 0), (0, 0)]
     assert Card.read(folder) == made.card
     made.card.verify(folder)
 
@@ -72,6 +72,14 @@ def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> Non
     assert card.metrics
     assert [one.threshold for one in card.metrics.conformal] == [rule.threshold for rule in card.conformal]
     assert card.metrics.operating_point == card.operating_point
+
+
+def test_a_release_has_a_guard_unless_none_is_wanted(tmp_path: Path) -> None:
+    data = small_dataset.build(tmp_path / "data", validation=20)
+    for wanted in (True, False):
+        config, folder = CONFIG.model_copy(update={"domain_guard": wanted}), tmp_path / str(wanted)
+        card = release(_fitted(), config, data.manifest, data.packs, folder, "First", "Discs").card
+        assert (folder / "domain.npz").exists() == ("domain.npz" in card.files) == (card.domain is not None) == wanted
 
 
 def test_a_release_can_be_stopped_during_its_export(tmp_path: Path) -> None:

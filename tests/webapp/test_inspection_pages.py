@@ -15,6 +15,7 @@ from tests import factories
 from tests.answers import make_answered, make_inspected
 from tests.factories import Auth
 from tests.webapp.test_gallery import changed_rows
+from webapp import objects
 from webapp.models import Evaluation, ModelVersion, db
 
 PAGES = "/versions/1/evaluations/1"
@@ -78,6 +79,11 @@ def test_images_that_went_into_quarantine_since_are_not_shown(inspected: Flask, 
     assert "1" not in TRAINED_ON.findall(client.get(f"{PAGES}/images/13").text)
 
 
+def test_the_evidence_of_an_evaluation_is_no_garbage(inspected: Flask) -> None:
+    with inspected.app_context():
+        assert db.session.get_one(Evaluation, 1).evidence_sha256 in objects.in_use()
+
+
 def test_without_evidence_the_page_says_what_to_do(app: Flask, client: FlaskClient, auth: Auth) -> None:
     with app.app_context():
         make_answered(factories.make_version(), (0.2, 0.9))
@@ -111,7 +117,7 @@ def test_robustness_is_a_table_on_its_page_in_the_report_and_in_the_api(
     auth.login("viewer")
     html = client.get(f"{PAGES}/robustness").text
     assert "2 of 4 images" in html
-    assert re.search(r"Blur, radius in % of the side\s+1", html)
+    assert "Blur, radius 1.0\u202f% of the side" in html
     assert "-4.2" in html
     report = client.get("/versions/1/report").text
     assert "-4.2 (-10.0 to +1.0)" in report

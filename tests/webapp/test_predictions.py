@@ -14,8 +14,10 @@ from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import func, select
 
+from tests.answers import guard
 from tests.conftest import application
 from tests.factories import Auth, find_user, make_dataset, make_experiment, make_version
+from tests.ml.factories import encoded, noise
 from webapp.datasets import contents
 from webapp.datasets import service as datasets
 from webapp.models import ModelVersion, Prediction, db
@@ -112,6 +114,29 @@ def test_a_version_of_an_old_release_serves_and_says_that_it_has_no_maps(
     refused = explained(client, headers, image)
     assert refused.status_code == 409
     assert "class activation maps" in refused.json["detail"]
+
+
+def test_a_page_of_noise_gets_no_label_and_an_image_of_the_kind_does(client: FlaskClient, auth: Auth) -> None:
+    with client.application.app_context():
+        dataset = make_dataset(train=40, validation=40)
+        version = make_version(make_experiment(dataset, status="succeeded"))
+        guard(version)
+        registry.activate(version, "for a test", find_user("researcher"))
+        usual = contents.image_bytes(dataset, 45)
+    headers = auth.token("predict")
+    (found,) = explained(client, headers, usual).json["predictions"]
+    assert (found["in_domain"], found["label"]) == (True, "malignant")
+    (found,) = explained(client, headers, encoded(noise())).json["predictions"]
+    nothing = dict.fromkeys(("label", "decision", "probability", "heatmap_png", "operating_point", "filename"))
+    assert found == {**nothing, "probabilities": {}, "in_domain": False, "abstained": True}
+    with client.application.app_context():
+        assert [row.label for row in db.session.scalars(select(Prediction).order_by(Prediction.id))] == [
+            "malignant",
+            None,
+        ]
+    auth.login()
+    page = client.post("/try/", data=auth.form(image=(io.BytesIO(encoded(noise())), "a.png"))).text
+    assert "Not an image that it knows" in page
 
 
 def test_an_answer_is_remembered_without_the_image(client: FlaskClient, auth: Auth, image: bytes) -> None:

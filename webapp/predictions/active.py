@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from ml import domain
 from ml.artifact import Card
+from ml.domain import Domain
 from ml.errors import BadArtifact
 from ml.serving import Predictor
 from webapp.models import Activation, ModelVersion, db
@@ -107,9 +109,19 @@ class ActiveModel:
         store: Store = current_app.extensions["store"]
         with store.fetch(version.model_sha256) as path:
             verify(path, version.model_sha256)
-            predictor = Predictor(path, Card.model_validate(version.card))
+            predictor = Predictor(path, Card.model_validate(version.card), domain=_domain(store, version))
         predictor.self_test()
         return predictor
+
+
+def _domain(store: Store, version: ModelVersion) -> Domain | None:
+    """What tells foreign images; None for a version without a guard."""
+    sha256 = version.files.get(domain.NAME)
+    if sha256 is None:
+        return None
+    with store.fetch(sha256) as path:
+        verify(path, sha256)
+        return Domain.read(path)
 
 
 def _reason(error: Exception) -> str:

@@ -90,7 +90,8 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         return Answered(upload.filename, error=str(error))
     if explains:
         answer, map_HW = loaded.predictor.explain(image_HWC)
-        heatmap_png = explain.overlay_png(map_HW, image_HWC.shape[1], image_HWC.shape[0])
+        if answer.label is not None:
+            heatmap_png = explain.overlay_png(map_HW, image_HWC.shape[1], image_HWC.shape[0])
     else:
         answer = loaded.predictor.answer(image_HWC)
     row: Values = {

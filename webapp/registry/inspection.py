@@ -1,5 +1,7 @@
 """Pages that look closely at an evaluation: one image with its map and its neighbours, and the robustness table."""
 
+from typing import Any
+
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -10,15 +12,13 @@ from webapp.security import actor, allow
 
 bp = Blueprint("inspection", __name__, url_prefix="/versions")
 LARGE_PX, SMALL_PX = 1024, 192
-TITLES = {
-    "none": "Unchanged",
-    "brightness": "Brightness, times",
-    "blur": "Blur, radius in % of the side",
-    "noise": "Noise, in % of white",
-    "jpeg": "JPEG, quality",
-    "rotation": "Rotation, degrees",
+CHANGES = {
+    "brightness": "Brightness × {:g}",
+    "blur": "Blur, radius {:.1%} of the side",
+    "noise": "Noise, {:.0%} of white",
+    "jpeg": "JPEG, quality {:g}",
+    "rotation": "Turned by {:g}°",
 }
-IN_PERCENT = ("blur", "noise")
 
 
 @bp.get("/<int:version_id>/evaluations/<int:evaluation_id>/images/<int:number>")
@@ -76,13 +76,7 @@ def measure(version_id: int, evaluation_id: int) -> BaseResponse:
 
 
 @bp.app_template_filter()
-def change_title(change: str) -> str:
-    return TITLES[change]
-
-
-@bp.app_template_filter()
-def strength(value: float | None, change: str) -> str:
-    """How strong a change is, in the words of its title."""
-    if value is None:
-        return "–"
-    return f"{100 * value:g}" if change in IN_PERCENT else f"{value:g}"
+def change(outcome: dict[str, Any]) -> str:
+    """What was done to the images of an outcome, in words."""
+    words = CHANGES.get(outcome["change"], "Unchanged")
+    return words.format(outcome["strength"]).replace("%", "\u202f%")
