@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from tests import factories
 from tests.factories import Auth
 from webapp.datasets import contents
-from webapp.models import ApiToken, db, now
+from webapp.models import ApiToken, Feedback, db, now
+from webapp.predictions import drift, feedback
 
 URL = "/api/v1/predictions"
 
@@ -97,6 +98,19 @@ def test_an_answer_of_the_past_tells_its_image_only_by_hash_and_place(app: Flask
     assert (found["request_id"], found["image"], found["token"]["name"]) == ("study-7-of-today", 1, "write")
     assert found["probabilities"] == said.json["predictions"][1]["probabilities"]
     assert "patient-name" not in str(found)
+
+
+def test_an_image_outside_the_domain_is_in_the_history_and_in_no_score(context: Flask, auth: Auth) -> None:
+    version = factories.make_activation().version
+    row = factories.make_prediction(version, request_id="a-cat-of-today", probabilities={})
+    row.label = row.probability = None
+    db.session.add(Feedback(prediction=row, user_id=row.user_id, truth="benign"))
+    db.session.commit()
+    auth.login("viewer")
+    assert "outside the domain" in auth.client.get("/predictions/").text
+    assert "a-cat-of-today" in auth.client.get("/predictions/export.csv").text
+    assert feedback.live_scores() == []
+    assert not any(sample.n for sample in drift.watch(version).samples.values())
 
 
 def test_a_viewer_reads_the_history_and_its_pages_keep_the_filter(app: Flask, client: FlaskClient, auth: Auth) -> None:

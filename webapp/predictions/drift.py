@@ -51,11 +51,14 @@ def watch_lately(version: ModelVersion) -> Watched:
 
 
 def _answers(version: ModelVersion, since: datetime.datetime) -> Sample:
-    """The scores of the answers from a moment on, counted by the database on the grid that scores are compared on."""
+    """The scores of the answers from a moment on, counted by the database on the grid that scores are compared on.
+
+    Of an image outside the domain there is none.
+    """
     step = func.round(Prediction.probability * GRID)
     statement = (
         select(Prediction.label, step, func.count())
-        .where(Prediction.version_id == version.id, Prediction.created_at >= since)
+        .where(Prediction.version_id == version.id, Prediction.created_at >= since, Prediction.label.is_not(None))
         .group_by(Prediction.label, step)
     )
     answered: dict[str, int] = {}

@@ -96,13 +96,14 @@ def live_scores(version_id: int | None = None) -> list[LiveScores]:
     told = (
         select(Prediction.version_id, Prediction.label, Feedback.truth, func.count())
         .join(Feedback.prediction)
+        .where(Prediction.label.is_not(None))  # of an image outside the domain nothing was said
         .group_by(Prediction.version_id, Prediction.label, Feedback.truth)
     )
     if version_id is not None:
         told = told.where(Prediction.version_id == version_id)
     cells: dict[int, list[Cell]] = {}
     for found_id, label, truth, count in db.session.execute(told):
-        cells.setdefault(found_id, []).append((label, truth, count))
+        cells.setdefault(found_id, []).append((str(label), truth, count))
     newest_first = select(ModelVersion).where(ModelVersion.id.in_(cells)).order_by(ModelVersion.id.desc())
     return [_scores(version, cells[version.id]) for version in db.session.scalars(newest_first)]
 
