@@ -63,7 +63,9 @@ class Domain:
         rank = min(_NEIGHBOURS, apart_NM.shape[1]) - 1
         off_NS = look_NS - self.look_mean_S
         look_N = np.einsum("ns,st,nt->n", off_NS, self.look_precision_SS, off_NS)
-        return np.stack([np.partition(apart_NM, rank, axis=1)[:, rank], np.sqrt(look_N)], axis=1).astype(np.float32)
+        return np.stack([np.partition(apart_NM, rank, axis=1)[:, rank], np.sqrt(look_N.clip(0))], axis=1).astype(
+            np.float32
+        )
 
 
 def fit(

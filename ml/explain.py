@@ -6,7 +6,6 @@ channels with just these; where one linear layer follows it is the original CAM 
 """
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +32,6 @@ class Head:
     last_weight_KF: Floats
     hidden_weight_FC: Floats | None = None
     hidden_bias_F: Floats | None = None
-
-    @staticmethod
-    def of(weights: Mapping[str, Floats]) -> "Head":
-        """The head whose weights have these names."""
-        return Head(**weights)
 
     def slopes(self, embedding_NVC: Floats, label_N: NDArray[np.int64]) -> Floats:
         """The derivative of the logit of each image's class by the means, as slopes_NVC."""

@@ -44,4 +44,4 @@ def see(network: Network, images_NCHW: NDArray[np.uint8]) -> Seen:
     with torch.inference_mode():
         found = [value.numpy() for value in Explained(network).eval()(torch.from_numpy(images_NCHW))]
     names = network.halves.weights(network.body)
-    return Seen(Head.of(dict(zip(names, found[3:], strict=True))), *found[:3])
+    return Seen(Head(**dict(zip(names, found[3:], strict=True))), *found[:3])

@@ -103,7 +103,7 @@ class Predictor:
         """Constants of the graph, which tells them with any image."""
         size_px, names = self.card.input.size_px, self._given[1 + len(explain.OF_IMAGES) :]
         blank_NCHW = np.zeros((1, self.card.input.channels, size_px, size_px), np.uint8)
-        return Head.of(dict(zip(names, self._run([OUTPUT_NAME, *names], blank_NCHW)[1:], strict=True)))
+        return Head(**dict(zip(names, self._run([OUTPUT_NAME, *names], blank_NCHW)[1:], strict=True)))
 
     def _run(self, outputs: list[str], batch_NCHW: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The outputs, the first of which are the probabilities."""

@@ -68,7 +68,7 @@ def test_the_map_of_the_exported_graph_is_grad_cam(each: tuple[networks.Network,
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     given = [output.name for output in session.get_outputs()]
     found = dict(zip(given, session.run(None, {"images": _images(3)}), strict=True))
-    seen = Seen(Head.of({name: found[name] for name in given[3:]}), *(found[name] for name in given[:3]))
+    seen = Seen(Head(**{name: found[name] for name in given[3:]}), *(found[name] for name in given[:3]))
     for label in (0, 1):
         expected_NHW = _grad_cam(network, last, label)
         np.testing.assert_allclose(seen.maps(np.full(3, label)), expected_NHW, atol=1e-3 * np.abs(expected_NHW).max())
