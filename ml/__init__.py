@@ -5,6 +5,6 @@ Array names end in their axes: N images, C channels, H height, W width, K classe
 which divides by 255 and normalises; a probability is in [0, 1].
 
 Two halves. Torch belongs to the workers: augmentation, checkpoint, device, export, inputs, loader, mixing, networks,
-optimization, release, run, tensorfile, torchvision_cpu, training, weights. Everything else is free of it, so that the
-web process may import it; a test holds the line.
+optimization, peers, release, run, share, tensorfile, torchvision_cpu, training, weights. Everything else is free of it,
+so that the web process may import it; a test holds the line.
 """

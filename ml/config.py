@@ -206,6 +206,13 @@ class TrainConfig(Frozen):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", title="Device", description="auto: the worker's")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=16,
+        title="Devices",
+        description="GPUs of one machine that share each batch, or with 'cpu' processes; the result is that of one",
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Precision")
     operating_target: Literal["youden", "sensitivity", "specificity"] = Field(
         "youden",
@@ -241,6 +248,17 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"The warm-up of {self.warmup_epochs:g} epochs is longer than the run of {self.epochs}. "
                 "Shorten the warm-up or train longer."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_fits_devices(self) -> Self:
+        too_many = self.batch_size % self.devices
+        if too_many:
+            fewer, more = self.batch_size - too_many, self.batch_size - too_many + self.devices
+            raise ValueError(
+                f"A batch of {self.batch_size} images cannot be shared evenly by {self.devices} devices. "
+                f"Choose a batch size of {f'{fewer} or {more}' if fewer else more}."
             )
         return self
 

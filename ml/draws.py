@@ -31,6 +31,14 @@ class Drawn:
     factors_3N: Floats | None
     boxes_N4: Floats | None = None
 
+    def of(self, chosen_M: NDArray[np.intp]) -> "Drawn":
+        """What happens to the chosen images."""
+        return Drawn(
+            None if self.affine_N23 is None else self.affine_N23[chosen_M],
+            None if self.factors_3N is None else self.factors_3N[:, chosen_M],
+            None if self.boxes_N4 is None else self.boxes_N4[chosen_M],
+        )
+
 
 def draw(n: int, settings: Augmentation, source: Source) -> Drawn:
     """The changes of `n` images. What is off takes no random numbers."""

@@ -6,20 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ml import checkpoint, device, loader, networks, weights
+from ml import checkpoint, device, loader, networks, peers, weights
 from ml.config import Split, TrainConfig
 from ml.energy import EnergyMeter
 from ml.errors import BadConfig
 from ml.images import InputSpec
-from ml.inputs import inputs_of
+from ml.inputs import Pictures, inputs_of
 from ml.loader import Cached
 from ml.manifest import Manifest
 from ml.networks import Network
 from ml.pack import PackReader
+from ml.peers import Task
 from ml.progress import EpochResult, Progress, Report
 from ml.run import Run
+from ml.share import Share
 
 __all__ = ["EpochResult", "Fitted", "Progress", "Report", "fit"]
 
@@ -55,7 +59,8 @@ def fit(
     Resumed from such a file, a run on a CPU ends with the same bits.
     """
     started_s, meter = time.monotonic(), EnergyMeter()
-    chosen = device.choose(config.device, default_device)
+    chosen = device.choose(config.device, default_device, config.devices)
+    described = device.describe(chosen, config.devices)
     torch.manual_seed(config.seed)
     network = networks.build(config, len(manifest.classes))
     report_share = functools.partial(_report_prepared, config, chosen, report)
@@ -63,25 +68,63 @@ def fit(
         weights.load_initial(network, config, resolve_version, weights_dir, lambda: report_share(0.0))
     saved = checkpoint.load(resume_from) if resume_from is not None else None
     dtype = device.choose_precision(saved.run["precision"] if saved else config.precision, chosen)
+    _check_devices(config, manifest, network)
     train, validation = _cached(config, manifest, packs, scratch, report_share)
     if saved is not None:
         network.body.load_state_dict(saved.model)
     # Channels last is the faster layout of convolutions; torch's stubs do not know it as an argument of `to`.
     network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    inputs = inputs_of(config, network, train, validation, chosen, dtype, report_share)
-    run = Run(config, manifest, network, inputs, chosen, dtype)
     metered = functools.partial(_report_metered, meter, report)
-    if saved is not None:
-        run.restore(saved)
-    earlier_s = sum(result.seconds for result in run.history)
-    while not run.is_finished():
-        result = run.epoch(metered)
-        checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
-        save_checkpoint(scratch / "checkpoint.pt", result.number)
-        report(run.progress(run.steps, result.images_per_s, result))
+    task = Task(_follow, (config, manifest, dtype, scratch.absolute(), train.labels_N, resume_from))
+    with peers.beside(config.devices, chosen, scratch, task) as share:
+        inputs = inputs_of(config, network, train, validation, chosen, dtype, report_share, share)
+        run = Run(config, manifest, network, inputs, chosen, dtype, share)
+        if saved is not None:
+            run.restore(saved)
+        earlier_s = sum(result.seconds for result in run.history)
+        while share.next_epoch(run.next_epoch(), chosen):
+            result = run.epoch(metered)
+            checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
+            save_checkpoint(scratch / "checkpoint.pt", result.number)
+            report(run.progress(run.steps, result.images_per_s, result))
     wall_s = earlier_s + time.monotonic() - started_s
     energy_j = meter.joules() if saved is None and chosen.type == "cpu" else None
-    return Fitted(run.best_network(), run.history, run.best["epoch"], device.describe(chosen), wall_s, energy_j)
+    return Fitted(run.best_network(), run.history, run.best["epoch"], described, wall_s, energy_j)
+
+
+def _follow(
+    share: Share,
+    chosen: torch.device,
+    config: TrainConfig,
+    manifest: Manifest,
+    dtype: torch.dtype,
+    scratch: Path,
+    labels_N: NDArray[np.int64],
+    resume_from: Path | None,
+) -> None:
+    """What a process beside `fit` does: the same steps on its share of the images that `fit` decoded.
+
+    It begins with the weights of `fit`, which are handed out before each epoch.
+    """
+    train = Cached(np.load(scratch / "train.npy", mmap_mode="r"), labels_N)
+    network = networks.build(config, len(manifest.classes))
+    network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run(config, manifest, network, Pictures(config, train, train, chosen, share), chosen, dtype, share)
+    if resume_from is not None:
+        run.restore(checkpoint.load(resume_from))
+    while number := share.next_epoch(0, chosen):
+        run.follow(number)
+
+
+def _check_devices(config: TrainConfig, manifest: Manifest, network: Network) -> None:
+    images = len(manifest.of_split("train"))
+    if config.devices > 1 and network.has_frozen_features:
+        raise BadConfig(
+            f"The features of a frozen backbone are computed once, on one device; {config.devices} were asked for. "
+            "Choose 1 device, or let more of the network learn."
+        )
+    if config.devices > max(images, 1):
+        raise BadConfig(f"{images} training images cannot be shared by {config.devices} devices. Choose fewer devices.")
 
 
 def _cached(

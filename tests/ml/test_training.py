@@ -123,6 +123,13 @@ def test_frozen_features_are_computed_once_for_each_view(tmp_path: Path, monkeyp
     assert sum(seen) == 3 * 8 + 4
 
 
+def test_a_frozen_backbone_refuses_a_second_device(tmp_path: Path) -> None:
+    save_file(_donor("mobilenet_v3_small"), tmp_path / "donor.safetensors")
+    fields = {"network": "mobilenet_v3_small", "initial_weights": "file:donor.safetensors", "devices": 2}
+    with pytest.raises(BadConfig, match="computed once, on one device; 2 were asked for"):
+        _fit(_config(**fields), small_dataset.build(tmp_path / "data"), tmp_path / "run", weights_dir=tmp_path)
+
+
 def test_a_run_can_be_stopped_while_features_are_computed(tmp_path: Path) -> None:
     save_file(_donor("mobilenet_v3_small"), tmp_path / "donor.safetensors")
     data = small_dataset.build(tmp_path / "data")
