@@ -24,7 +24,7 @@ def augment(images_NCHW: Tensor, settings: Augmentation, generator: torch.Genera
     def source(n: int) -> draws.Floats:
         return torch.rand(n, generator=generator).numpy()
 
-    drawn = draws.draw(len(images_NCHW) * share.size, settings, source)
+    drawn = draws.draw(len(images_NCHW) * share.size, settings, source, images_NCHW.shape[-1])
     return apply(images_NCHW, drawn.of(share.of(np.arange(len(images_NCHW) * share.size))))
 
 

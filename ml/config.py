@@ -101,7 +101,7 @@ class IngestOptions(Frozen):
         return pattern
 
 
-NetworkName = Literal["cnn", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large"]
+NetworkName = Literal["cnn", "cnn_fast", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large"]
 FEATURE_EXTRACTORS = ("mobilenet_v3_small", "mobilenet_v3_large")
 PRETRAINED = ("resnet18", *FEATURE_EXTRACTORS)
 
@@ -110,7 +110,11 @@ class Augmentation(Frozen):
     """Random changes of training images; each is off at 0 or False."""
 
     horizontal_flip: bool = Field(True, title="Horizontal flip")
+    alternating_flip: bool = Field(
+        False, title="Alternating flip", description="Every image is mirrored in every other epoch, not at random"
+    )
     vertical_flip: bool = Field(False, title="Vertical flip")
+    shift_px: int = Field(0, ge=0, le=64, title="Shift (px)", description="Largest shift along each side; 0 = off")
     crop_scale: float = Field(0.8, gt=0.05, le=1, title="Smallest crop", description="Share of the area; 1 = off")
     rotation_degrees: float = Field(10, ge=0, le=180, title="Rotation (degrees)")
     color_jitter: float = Field(0.1, ge=0, le=1, title="Colour jitter", description="Brightness, contrast, saturation")
@@ -125,8 +129,8 @@ class TrainConfig(Frozen):
     network: NetworkName = Field(
         "cnn",
         title="Network",
-        description="cnn: small, from scratch. resnet18: fine-tuned. mobilenet_v3: frozen features, trained head "
-        "(without initial weights nothing is frozen)",
+        description="cnn: small, from scratch. cnn_fast: wider, for few epochs of sgd. resnet18: fine-tuned. "
+        "mobilenet_v3: frozen features, trained head (without initial weights nothing is frozen)",
     )
     initial_weights: str = Field(
         "none",
@@ -151,13 +155,20 @@ class TrainConfig(Frozen):
     batch_size: int = Field(32, ge=2, le=1024, title="Batch size")
     optimizer: Literal["sgd", "adamw"] = Field("adamw", title="Optimiser")
     learning_rate: float = Field(1e-3, gt=0, le=10, title="Learning rate")
-    schedule: Literal["constant", "step", "cosine", "one_cycle"] = Field("cosine", title="Schedule")
+    schedule: Literal["constant", "step", "cosine", "one_cycle", "triangular"] = Field("cosine", title="Schedule")
     warmup_epochs: float = Field(
-        1, ge=0, le=100, title="Warm-up (epochs)", description="At most half of the run; not used by one_cycle"
+        1,
+        ge=0,
+        le=100,
+        title="Warm-up (epochs)",
+        description="At most half of the run; not used by one_cycle and triangular",
     )
     step_epochs: int = Field(10, ge=1, le=1000, title="Step (epochs)", description="step: divide by 10 every so often")
     weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay")
     dropout: float = Field(0.2, ge=0, lt=1, title="Dropout", description="Before the last layer")
+    bias_rate: float = Field(
+        1.0, gt=0, le=100, title="Rate of batch norm's biases", description="As a multiple of the learning rate"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, title="Label smoothing")
     class_weighting: Literal["none", "balanced", "sampler"] = Field(
         "none",
@@ -244,7 +255,7 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _warm_up_fits_run(self) -> Self:
-        if self.schedule != "one_cycle" and self.warmup_epochs > self.epochs:
+        if self.schedule not in ("one_cycle", "triangular") and self.warmup_epochs > self.epochs:
             raise ValueError(
                 f"The warm-up of {self.warmup_epochs:g} epochs is longer than the run of {self.epochs}. "
                 "Shorten the warm-up or train longer."

@@ -39,8 +39,8 @@ class Inputs(ABC):
         """Batches of one epoch."""
         return len(self._drawn(torch.Generator()))
 
-    def _drawn(self, generator: torch.Generator) -> Batches:
-        return Batches(self._train, self._batch_size, generator, self._weights_N, self._share)
+    def _drawn(self, generator: torch.Generator, mirrored_N: NDArray[np.bool_] | None = None) -> Batches:
+        return Batches(self._train, self._batch_size, generator, self._weights_N, self._share, mirrored_N)
 
     @abstractmethod
     def training(self, epoch: int, generator: torch.Generator) -> Pairs:
@@ -63,9 +63,15 @@ class Pictures(Inputs):
     ) -> None:
         super().__init__(config, train, validation, share)
         self._settings, self._device = config.augmentation, device
+        self._first_N: NDArray[np.int64] | None = None
+        if self._settings.alternating_flip:
+            self._first_N = np.random.default_rng(config.seed).integers(2, size=len(train))
+            self._settings = self._settings.model_copy(update={"horizontal_flip": False})
 
     def training(self, epoch: int, generator: torch.Generator) -> Pairs:
-        for images_NCHW, labels_N in resident(self._drawn(generator), self._device):
+        # Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds": chance shows some images the same way several times in a row.
+        mirrored_N = None if self._first_N is None else (self._first_N + epoch) % 2 == 1
+        for images_NCHW, labels_N in resident(self._drawn(generator, mirrored_N), self._device):
             yield augment(images_NCHW, self._settings, generator, self._share), labels_N
 
     def validation(self) -> Pairs:

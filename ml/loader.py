@@ -78,6 +78,7 @@ class Batches:
     With a generator the order is drawn anew in each pass and an incomplete last batch is left out (a batch of one
     has no batch statistics), unless it is the only one. Without, every image comes once, in order. With `weights_N`
     images are drawn with these weights, and with replacement. A share takes its part of each batch, all of equal size.
+    Images that `mirrored_N` names are mirrored.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class Batches:
         generator: torch.Generator | None = None,
         weights_N: Tensor | None = None,
         share: Share = ALONE,
+        mirrored_N: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._cached, self._share = cached, share
+        self._cached, self._share, self._mirrored_N = cached, share, mirrored_N
         self.batch_size = min(batch_size, len(cached)) // share.size * share.size
         self._generator = generator
         self._weights_N = weights_N
@@ -113,6 +115,9 @@ class Batches:
     def read(self, chosen_N: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """The batch of the images at these places."""
         images_NCHW, labels_N = self._cached.images_NCHW[chosen_N], self._cached.labels_N[chosen_N]
+        if self._mirrored_N is not None:
+            turned_N = self._mirrored_N[chosen_N]
+            images_NCHW[turned_N] = images_NCHW[turned_N, :, :, ::-1]
         return torch.from_numpy(images_NCHW), torch.from_numpy(labels_N)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

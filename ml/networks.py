@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ml import fast_network
 from ml.config import TrainConfig
+from ml.fast_network import Whitening
 from ml.torchvision_cpu import torchvision
 
 # Of ImageNet's training set; the pretrained networks expect them, the small one does not mind.
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
+_LOOKED_AT = 500  # images, spread over all: patches of them are half a million and more
 
 
 class Normalize(nn.Module):
@@ -160,6 +165,10 @@ def _small_network(config: TrainConfig, classes: int) -> nn.Module:
     return body
 
 
+def _fast_network(config: TrainConfig, classes: int) -> nn.Module:
+    return fast_network.body(_stem_stride(config.image_size_px), config.dropout, classes)
+
+
 def _resnet18(config: TrainConfig, classes: int) -> nn.Module:
     """torchvision's ResNet18; dropout sits in the pooling, so that parameter names stay torchvision's."""
     body = torchvision.models.resnet18(num_classes=classes)
@@ -198,10 +207,12 @@ def _mobilenet_v3_features(body: Any, images_NCHW: Tensor) -> Tensor:
 _MOBILENET_V3 = Halves(_mobilenet_v3_features, lambda body, features_NF: body.classifier(features_NF), "classifier")
 _MOBILENET_V3_STAGES = (("features",), ("classifier",))
 
+_SMALL_STAGES = (("stages.0",), ("stages.1",), ("stages.2",), ("head",))
 _DOWNLOADS = "https://download.pytorch.org/models/"
 
 REGISTRY: dict[str, Architecture] = {
-    "cnn": Architecture(_small_network, "head", (("stem",), ("stages.0",), ("stages.1",), ("stages.2",), ("head",))),
+    "cnn": Architecture(_small_network, "head", (("stem",), *_SMALL_STAGES)),
+    "cnn_fast": Architecture(_fast_network, "head", (("whitening",), *_SMALL_STAGES)),
     "resnet18": Architecture(
         _resnet18,
         "fc",
@@ -238,6 +249,14 @@ def build(config: TrainConfig, classes: int) -> Network:
     frozen = () if config.initial_weights == "none" else architecture.frozen(config)
     body = architecture.body(config, classes)
     return Network(body, architecture.head, frozen, architecture.halves, config.flip_at_test)
+
+
+def look_at_images(network: Network, images_NCHW: NDArray[np.uint8]) -> None:
+    """Lets a network that begins with random weights take from training images what is not learnt by steps."""
+    for module in network.modules():
+        if isinstance(module, Whitening):
+            chosen = np.linspace(0, len(images_NCHW) - 1, min(len(images_NCHW), _LOOKED_AT)).astype(int)
+            module.learn(network.normalize(torch.from_numpy(images_NCHW[chosen])))
 
 
 def waiting_parts(config: TrainConfig, epoch: int) -> list[str]:

@@ -72,6 +72,8 @@ def fit(
     train, validation = _cached(config, manifest, packs, scratch, report_share)
     if saved is not None:
         network.body.load_state_dict(saved.model)
+    elif config.initial_weights == "none":
+        networks.look_at_images(network, train.images_NCHW)
     # Channels last is the faster layout of convolutions; torch's stubs do not know it as an argument of `to`.
     network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     metered = functools.partial(_report_metered, meter, report)
