@@ -30,6 +30,12 @@ def choose(requested: str, default: str = "auto", devices: int = 1) -> torch.dev
     return torch.device(name)
 
 
+def prepare(device: torch.device) -> None:
+    """Lets CUDA measure which way to convolve is fastest for each shape, as a run has few of them."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
 def _check_count(devices: int, name: str, requested: str) -> None:
     present = {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": os.cpu_count() or 1}[name]
     if devices > 1 and name == "cpu" and requested != "cpu":

@@ -61,6 +61,7 @@ def fit(
     started_s, meter = time.monotonic(), EnergyMeter()
     chosen = device.choose(config.device, default_device, config.devices)
     described = device.describe(chosen, config.devices)
+    device.prepare(chosen)
     torch.manual_seed(config.seed)
     network = networks.build(config, len(manifest.classes))
     report_share = functools.partial(_report_prepared, config, chosen, report)
@@ -108,6 +109,7 @@ def _follow(
 
     It begins with the weights of `fit`, which are handed out before each epoch.
     """
+    device.prepare(chosen)
     train = Cached(np.load(scratch / "train.npy", mmap_mode="r"), labels_N)
     network = networks.build(config, len(manifest.classes))
     network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
