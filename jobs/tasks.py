@@ -57,8 +57,8 @@ def _train(work: Work) -> None:
     with contextlib.ExitStack() as stack:
         stored, packs = stack.enter_context(work.images_of(dataset))
         manifest = as_seen(stored, member)
-        chosen = device.choose(config.device, work.settings.device)
-        work.attempt.report(phase="preparing images", device=device.describe(chosen))
+        chosen = device.choose(config.device, work.settings.device, config.devices)
+        work.attempt.report(phase="preparing images", device=device.describe(chosen, config.devices))
         try:
             fitted = training.fit(
                 config,

@@ -4,6 +4,7 @@ Every random number comes from the generator handed in, on the CPU, so a run rep
 drawn says `ml.draws`, which also shows it without torch.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -11,15 +12,20 @@ from torch.nn import functional
 from ml import draws
 from ml.config import Augmentation
 from ml.draws import Drawn
+from ml.share import ALONE, Share
 
 
-def augment(images_NCHW: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    """Float images in [0, 255], each changed in its own way; crop, rotation and flips are one resampling."""
+def augment(images_NCHW: Tensor, settings: Augmentation, generator: torch.Generator, share: Share = ALONE) -> Tensor:
+    """Float images in [0, 255], each changed in its own way; crop, rotation and flips are one resampling.
+
+    Of a batch that several processes share the images are this one's, and the random numbers are those of all.
+    """
 
     def source(n: int) -> draws.Floats:
         return torch.rand(n, generator=generator).numpy()
 
-    return apply(images_NCHW, draws.draw(len(images_NCHW), settings, source))
+    drawn = draws.draw(len(images_NCHW) * share.size, settings, source, images_NCHW.shape[-1])
+    return apply(images_NCHW, drawn.of(share.of(np.arange(len(images_NCHW) * share.size))))
 
 
 def apply(images_NCHW: Tensor, drawn: Drawn) -> Tensor:

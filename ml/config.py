@@ -101,7 +101,7 @@ class IngestOptions(Frozen):
         return pattern
 
 
-NetworkName = Literal["cnn", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_lite0"]
+NetworkName = Literal["cnn", "cnn_fast", "resnet18", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_lite0"]
 FEATURE_EXTRACTORS = ("mobilenet_v3_small", "mobilenet_v3_large")
 PRETRAINED = ("resnet18", *FEATURE_EXTRACTORS, "efficientnet_lite0")
 
@@ -110,7 +110,11 @@ class Augmentation(Frozen):
     """Random changes of training images; each is off at 0 or False."""
 
     horizontal_flip: bool = Field(True, title="Horizontal flip")
+    alternating_flip: bool = Field(
+        False, title="Alternating flip", description="Every image is mirrored in every other epoch, not at random"
+    )
     vertical_flip: bool = Field(False, title="Vertical flip")
+    shift_px: int = Field(0, ge=0, le=64, title="Shift (px)", description="Largest shift along each side; 0 = off")
     crop_scale: float = Field(0.8, gt=0.05, le=1, title="Smallest crop", description="Share of the area; 1 = off")
     rotation_degrees: float = Field(10, ge=0, le=180, title="Rotation (degrees)")
     color_jitter: float = Field(0.1, ge=0, le=1, title="Colour jitter", description="Brightness, contrast, saturation")
@@ -125,8 +129,8 @@ class TrainConfig(Frozen):
     network: NetworkName = Field(
         "cnn",
         title="Network",
-        description="cnn: small, from scratch. resnet18, efficientnet_lite0: fine-tuned. mobilenet_v3: frozen "
-        "features, trained head (without initial weights nothing is frozen)",
+        description="cnn: small, from scratch. cnn_fast: wider, for few epochs of sgd. resnet18, efficientnet_lite0: "
+        "fine-tuned. mobilenet_v3: frozen features, trained head (without initial weights nothing is frozen)",
     )
     initial_weights: str = Field(
         "none",
@@ -152,13 +156,20 @@ class TrainConfig(Frozen):
     batch_size: int = Field(32, ge=2, le=1024, title="Batch size")
     optimizer: Literal["sgd", "adamw"] = Field("adamw", title="Optimiser")
     learning_rate: float = Field(1e-3, gt=0, le=10, title="Learning rate")
-    schedule: Literal["constant", "step", "cosine", "one_cycle"] = Field("cosine", title="Schedule")
+    schedule: Literal["constant", "step", "cosine", "one_cycle", "triangular"] = Field("cosine", title="Schedule")
     warmup_epochs: float = Field(
-        1, ge=0, le=100, title="Warm-up (epochs)", description="At most half of the run; not used by one_cycle"
+        1,
+        ge=0,
+        le=100,
+        title="Warm-up (epochs)",
+        description="At most half of the run; not used by one_cycle and triangular",
     )
     step_epochs: int = Field(10, ge=1, le=1000, title="Step (epochs)", description="step: divide by 10 every so often")
     weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay")
     dropout: float = Field(0.2, ge=0, lt=1, title="Dropout", description="Before the last layer")
+    bias_rate: float = Field(
+        1.0, gt=0, le=100, title="Rate of batch norm's biases", description="As a multiple of the learning rate"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, title="Label smoothing")
     class_weighting: Literal["none", "balanced", "sampler"] = Field(
         "none",
@@ -212,6 +223,13 @@ class TrainConfig(Frozen):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", title="Device", description="auto: the worker's")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=16,
+        title="Devices",
+        description="GPUs of one machine that share each batch, or with 'cpu' processes; the result is that of one",
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Precision")
     operating_target: Literal["youden", "sensitivity", "specificity"] = Field(
         "youden",
@@ -243,10 +261,21 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _warm_up_fits_run(self) -> Self:
-        if self.schedule != "one_cycle" and self.warmup_epochs > self.epochs:
+        if self.schedule not in ("one_cycle", "triangular") and self.warmup_epochs > self.epochs:
             raise ValueError(
                 f"The warm-up of {self.warmup_epochs:g} epochs is longer than the run of {self.epochs}. "
                 "Shorten the warm-up or train longer."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_fits_devices(self) -> Self:
+        too_many = self.batch_size % self.devices
+        if too_many:
+            fewer, more = self.batch_size - too_many, self.batch_size - too_many + self.devices
+            raise ValueError(
+                f"A batch of {self.batch_size} images cannot be shared evenly by {self.devices} devices. "
+                f"Choose a batch size of {f'{fewer} or {more}' if fewer else more}."
             )
         return self
 

@@ -1,6 +1,7 @@
 """Where to compute and in which precision."""
 
 import functools
+import os
 import platform
 import time
 
@@ -13,10 +14,11 @@ _CLEARLY = 1.2
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose(requested: str, default: str = "auto") -> torch.device:
+def choose(requested: str, default: str = "auto", devices: int = 1) -> torch.device:
     """The device of a run: the one requested, else the worker's default, else CUDA, MPS or CPU, whichever is there.
 
-    Raises BadConfig where a device was named and is absent: a run never moves silently to a slower one.
+    Raises BadConfig where a device was named and is absent, or not as many as the run wants: a run never moves silently
+    to a slower one. Processes that share the processor's cores are as many devices only where 'cpu' was requested.
     """
     name = requested if requested != "auto" else default
     if name == "auto":
@@ -24,16 +26,36 @@ def choose(requested: str, default: str = "auto") -> torch.device:
     if not _is_available(name):
         present = ", ".join(candidate for candidate in ("cuda", "mps", "cpu") if _is_available(candidate))
         raise BadConfig(f"The device '{name}' is not available on this machine, which has: {present}. Choose 'auto'.")
+    _check_count(devices, name, requested)
     return torch.device(name)
 
 
-def describe(device: torch.device) -> str:
-    """The device in words, as written into the model card."""
+def prepare(device: torch.device) -> None:
+    """Lets CUDA measure which way to convolve is fastest for each shape, as a run has few of them."""
     if device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
+        torch.backends.cudnn.benchmark = True
+
+
+def _check_count(devices: int, name: str, requested: str) -> None:
+    present = {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": os.cpu_count() or 1}[name]
+    if devices > 1 and name == "cpu" and requested != "cpu":
+        raise BadConfig(
+            f"This machine has no GPU, and {devices} devices were asked for. Choose 1 device, or the device 'cpu' to "
+            f"let up to {present} processes share its {present} cores."
+        )
+    if devices > present:
+        what = "cores of the processor" if name == "cpu" else f"devices '{name}'"
+        raise BadConfig(f"This machine has {present} {what}; {devices} were asked for. Choose at most {present}.")
+
+
+def describe(device: torch.device, devices: int = 1) -> str:
+    """The devices in words, as written into the model card."""
+    if device.type == "cuda":
+        return f"cuda: {f'{devices} × ' if devices > 1 else ''}{torch.cuda.get_device_name(device)}"
     if device.type == "mps":
         return f"mps: {platform.processor() or 'Apple'}"
-    return f"cpu: {platform.machine()}, {torch.get_num_threads()} threads"
+    threads = f"{torch.get_num_threads()} threads" + (f" of {devices} processes" if devices > 1 else "")
+    return f"cpu: {platform.machine()}, {threads}"
 
 
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:

@@ -31,10 +31,18 @@ class Drawn:
     factors_3N: Floats | None
     boxes_N4: Floats | None = None
 
+    def of(self, chosen_M: NDArray[np.intp]) -> "Drawn":
+        """What happens to the chosen images."""
+        return Drawn(
+            None if self.affine_N23 is None else self.affine_N23[chosen_M],
+            None if self.factors_3N is None else self.factors_3N[:, chosen_M],
+            None if self.boxes_N4 is None else self.boxes_N4[chosen_M],
+        )
 
-def draw(n: int, settings: Augmentation, source: Source) -> Drawn:
-    """The changes of `n` images. What is off takes no random numbers."""
-    affine_N23 = _affine(n, settings, source) if _moves_pixels(settings) else None
+
+def draw(n: int, settings: Augmentation, source: Source, side_px: int) -> Drawn:
+    """The changes of `n` images of this side. What is off takes no random numbers."""
+    affine_N23 = _affine(n, settings, source, side_px) if _moves_pixels(settings) else None
     strength = settings.color_jitter
     factors_3N = _uniform(3 * n, 1 - strength, 1 + strength, source).reshape(3, n) if strength > 0 else None
     boxes_N4 = _boxes(n, settings.random_erasing, source) if settings.random_erasing > 0 else None
@@ -58,14 +66,14 @@ def box_px(box_4: Floats, height: int, width: int) -> tuple[slice, slice]:
 
 def _moves_pixels(settings: Augmentation) -> bool:
     crops_or_turns = settings.crop_scale < 1 or settings.rotation_degrees > 0
-    return crops_or_turns or settings.horizontal_flip or settings.vertical_flip
+    return crops_or_turns or settings.horizontal_flip or settings.vertical_flip or settings.shift_px > 0
 
 
 def _uniform(n: int, low: float, high: float, source: Source) -> Floats:
     return np.float32(low) + np.float32(high - low) * source(n)
 
 
-def _affine(n: int, settings: Augmentation, source: Source) -> Floats:
+def _affine(n: int, settings: Augmentation, source: Source, side_px: int) -> Floats:
     area = _uniform(n, settings.crop_scale, 1, source)
     # A full-size crop has no room for stretching, so the stretch is bounded by the area: both sides stay below 1.
     bound = np.minimum(np.log(1 / area), np.float32(math.log(_LARGEST_STRETCH)))
@@ -76,9 +84,18 @@ def _affine(n: int, settings: Augmentation, source: Source) -> Floats:
     angle = np.float32(math.radians(settings.rotation_degrees)) * _uniform(n, -1, 1, source)
     width = width * _signs(n, settings.horizontal_flip, source)
     height = height * _signs(n, settings.vertical_flip, source)
+    if settings.shift_px:
+        shift_x = shift_x + _whole_pixels(n, settings.shift_px, side_px, source)
+        shift_y = shift_y + _whole_pixels(n, settings.shift_px, side_px, source)
     row_x = np.stack([width * np.cos(angle), -height * np.sin(angle), shift_x], axis=1)
     row_y = np.stack([width * np.sin(angle), height * np.cos(angle), shift_y], axis=1)
     return np.stack([row_x, row_y], axis=1)
+
+
+def _whole_pixels(n: int, most_px: int, side_px: int, source: Source) -> Floats:
+    """Shifts in the measure of an affine map; whole pixels, so that a shift alone blurs nothing."""
+    pixels_N = np.floor(_uniform(n, -most_px, most_px + 1, source))
+    return (pixels_N * 2 / side_px).astype(np.float32)
 
 
 def _signs(n: int, is_flipping: bool, source: Source) -> Floats:

@@ -13,11 +13,17 @@ from torch import Tensor, nn
 Part = Callable[[Any, Tensor], Tensor]  # of a body and what goes into the part
 
 
+def pooled(grid_NCHW: Tensor) -> Tensor:
+    """The mean of each channel, as features_NC."""
+    return nn.functional.adaptive_avg_pool2d(grid_NCHW, 1).flatten(1)
+
+
 @dataclass(frozen=True)
 class Halves:
     """A body in two, parted by the mean over its last feature map. One after the other is the body.
 
-    `grid` is that map of normalised images, shape (N, C, H, W); `logits` are those of its means, shape (N, C).
+    `grid` is that map of normalised images, shape (N, C, H, W); `logits` are those of its means, shape (N, C). In the
+    place of the mean may be a `pool` whose derivative, summed over the map, is 1 as well: the maximum.
     `weights` are those of the second half, by their names in `ml.explain.Head`. `classifier` is the part of the body
     that alone is used after the map.
     """
@@ -26,15 +32,11 @@ class Halves:
     logits: Part
     weights: Callable[[Any], dict[str, Tensor]]
     classifier: str
+    pool: Callable[[Tensor], Tensor] = pooled
 
     def features(self, body: Any, images_NCHW: Tensor) -> Tensor:
         """The means of the last feature map, as features_NC."""
-        return pooled(self.grid(body, images_NCHW))
-
-
-def pooled(grid_NCHW: Tensor) -> Tensor:
-    """The mean of each channel, as features_NC."""
-    return nn.functional.adaptive_avg_pool2d(grid_NCHW, 1).flatten(1)
+        return self.pool(self.grid(body, images_NCHW))
 
 
 def linear_halves(grid: Part, classifier: str, dropout: Part) -> Halves:

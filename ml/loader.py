@@ -20,6 +20,7 @@ from ml import images
 from ml.images import InputSpec
 from ml.manifest import ImageRow, Manifest
 from ml.pack import PackReader
+from ml.share import ALONE, Share
 
 _AHEAD = 2  # batches that are read before they are asked for
 _CHUNK = 256  # decoded between two looks at the clock: small enough that a cancelled run stops within seconds
@@ -76,7 +77,8 @@ class Batches:
 
     With a generator the order is drawn anew in each pass and an incomplete last batch is left out (a batch of one
     has no batch statistics), unless it is the only one. Without, every image comes once, in order. With `weights_N`
-    images are drawn with these weights, and with replacement.
+    images are drawn with these weights, and with replacement. A share takes its part of each batch, all of equal size.
+    Images that `mirrored_N` names are mirrored.
     """
 
     def __init__(
@@ -85,9 +87,11 @@ class Batches:
         batch_size: int,
         generator: torch.Generator | None = None,
         weights_N: Tensor | None = None,
+        share: Share = ALONE,
+        mirrored_N: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._cached = cached
-        self.batch_size = min(batch_size, len(cached))
+        self._cached, self._share, self._mirrored_N = cached, share, mirrored_N
+        self.batch_size = min(batch_size, len(cached)) // share.size * share.size
         self._generator = generator
         self._weights_N = weights_N
 
@@ -105,11 +109,15 @@ class Batches:
         else:
             order_N = torch.multinomial(self._weights_N, n, replacement=True, generator=self._generator).numpy()
         # Sorted within the batch, so that the file is read forwards; the order inside a batch changes nothing.
-        return [np.sort(order_N[at * self.batch_size : (at + 1) * self.batch_size]) for at in range(len(self))]
+        batches = [np.sort(order_N[at * self.batch_size : (at + 1) * self.batch_size]) for at in range(len(self))]
+        return [self._share.of(batch_N) for batch_N in batches]
 
     def read(self, chosen_N: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """The batch of the images at these places."""
         images_NCHW, labels_N = self._cached.images_NCHW[chosen_N], self._cached.labels_N[chosen_N]
+        if self._mirrored_N is not None:
+            turned_N = self._mirrored_N[chosen_N]
+            images_NCHW[turned_N] = images_NCHW[turned_N, :, :, ::-1]
         return torch.from_numpy(images_NCHW), torch.from_numpy(labels_N)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,17 +6,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ml import efficientnet
+from ml import efficientnet, fast_network
 from ml.config import TrainConfig
+from ml.fast_network import Whitening
 from ml.halves import Halves, linear_halves, swish_halves
 from ml.torchvision_cpu import torchvision
 
 # Of ImageNet's training set; torchvision's networks expect them, the small one does not mind.
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
+_LOOKED_AT = 500  # images, spread over all: patches of them are half a million and more
 
 
 class Normalize(nn.Module):
@@ -162,6 +166,10 @@ def _small_network_grid(body: Any, images_NCHW: Tensor) -> Tensor:
 _SMALL_NETWORK = linear_halves(_small_network_grid, "head", lambda body, features_NC: body.pool[2](features_NC))
 
 
+def _fast_network(config: TrainConfig, classes: int) -> nn.Module:
+    return fast_network.body(_stem_stride(config.image_size_px), config.dropout, classes)
+
+
 def _resnet18(config: TrainConfig, classes: int) -> nn.Module:
     """torchvision's ResNet18; dropout sits in the pooling, so that parameter names stay torchvision's."""
     body = torchvision.models.resnet18(num_classes=classes)
@@ -195,15 +203,12 @@ def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
 _MOBILENET_V3 = swish_halves(lambda body, images_NCHW: body.features(images_NCHW), "classifier")
 _MOBILENET_V3_STAGES = (("features",), ("classifier",))
 
+_SMALL_STAGES = (("stages.0",), ("stages.1",), ("stages.2",), ("head",))
 _DOWNLOADS = "https://download.pytorch.org/models/"
 
 REGISTRY: dict[str, Architecture] = {
-    "cnn": Architecture(
-        _small_network,
-        "head",
-        (("stem",), ("stages.0",), ("stages.1",), ("stages.2",), ("head",)),
-        _SMALL_NETWORK,
-    ),
+    "cnn": Architecture(_small_network, "head", (("stem",), *_SMALL_STAGES), _SMALL_NETWORK),
+    "cnn_fast": Architecture(_fast_network, "head", (("whitening",), *_SMALL_STAGES), fast_network.HALVES),
     "resnet18": Architecture(
         _resnet18,
         "fc",
@@ -250,6 +255,14 @@ def build(config: TrainConfig, classes: int) -> Network:
     body = architecture.body(config, classes)
     normalize, flips = architecture.normalize(), config.flip_at_test
     return Network(body, architecture.head, frozen, halves=architecture.halves, flips=flips, normalize=normalize)
+
+
+def look_at_images(network: Network, images_NCHW: NDArray[np.uint8]) -> None:
+    """Lets a network that begins with random weights take from training images what is not learnt by steps."""
+    for module in network.modules():
+        if isinstance(module, Whitening):
+            chosen = np.linspace(0, len(images_NCHW) - 1, min(len(images_NCHW), _LOOKED_AT)).astype(int)
+            module.learn(network.normalize(torch.from_numpy(images_NCHW[chosen])))
 
 
 def waiting_parts(config: TrainConfig, epoch: int) -> list[str]:

@@ -15,6 +15,7 @@ from ml.config import TrainConfig
 from ml.networks import Network, depth_of
 
 _MOMENTUM = 0.9
+_TRIANGLE = ((0, 0.23, 1), (0.2, 1, 0.07))  # triangular: shares of the steps, factors there (Jordan 2024)
 _RISE = 0.3  # one-cycle: share of the steps until the peak (Smith & Topin 2018, "Super-convergence")
 _FIRST, _LAST = 1 / 25, 1e-4  # one-cycle: learning rate at both ends, as a factor of the peak
 
@@ -24,10 +25,12 @@ def optimizer_of(config: TrainConfig, network: Network) -> torch.optim.Optimizer
 
     The rate falls with the distance from the last layer, whose group comes first (Howard & Ruder 2018, "ULMFiT").
     """
+    shifts = {module.bias for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
     found: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in network.body.named_parameters():
         if parameter.requires_grad:
             rate = config.learning_rate * config.layer_decay ** depth_of(config, name)
+            rate *= config.bias_rate if parameter in shifts else 1
             found[rate, config.weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
     groups = [
         {"params": some, "lr": rate, "weight_decay": decay}
@@ -55,6 +58,8 @@ def learning_rate_factor(config: TrainConfig, steps_per_epoch: int) -> Callable[
     total = config.epochs * steps_per_epoch
     if config.schedule == "one_cycle":
         return lambda step: _one_cycle(min(step / total, 1))
+    if config.schedule == "triangular":
+        return lambda step: float(np.interp(step / total, *_TRIANGLE))
     warm_up = round(min(config.warmup_epochs, config.epochs / 2) * steps_per_epoch)
     decays: dict[str, Callable[[int], float]] = {
         "constant": lambda step: 1.0,

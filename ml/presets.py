@@ -1,4 +1,5 @@
-"""Starting points for a training: for each network a quick look, a solid run, and the best that is known here.
+"""Starting points for a training: for each network a quick look, a solid run, and the best that is known here; and one
+for many images in few epochs.
 
 The epochs fit a data set of about a thousand training images; a larger one is gone through less often.
 """
@@ -17,6 +18,28 @@ _BEST: dict[str, Any] = {
     "augmentation": {"crop_scale": 0.6, "color_jitter": 0.2, "random_erasing": 0.25},
 }
 _CNN: dict[str, Any] = {"network": "cnn", "schedule": "one_cycle"}
+# Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds": the rate is in proportion to the batch size.
+_FAST: dict[str, Any] = {
+    "network": "cnn_fast",
+    "image_size_px": 32,
+    "batch_size": 128,
+    "optimizer": "sgd",
+    "learning_rate": 0.125,
+    "bias_rate": 64,
+    "weight_decay": 0.0013,
+    "schedule": "triangular",
+    "dropout": 0,
+    "label_smoothing": 0.2,
+    "weight_averaging": 0.99,
+    "flip_at_test": True,
+    "augmentation": {
+        "alternating_flip": True,
+        "shift_px": 2,
+        "crop_scale": 1,
+        "rotation_degrees": 0,
+        "color_jitter": 0,
+    },
+}
 _RESNET18: dict[str, Any] = {
     "network": "resnet18",
     "initial_weights": "imagenet",
@@ -59,6 +82,11 @@ _ALL: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
         "Small network, best",
         "Larger images, averaged weights, stronger changes of the images",
         80, 20, _CNN | _BEST | {"learning_rate": 2e-3, "image_size_px": 96},
+    ),
+    "cnn-fast": (
+        "Small network, fast",
+        "Few epochs on many images, by what the speed records on CIFAR-10 teach",
+        60, 10, _FAST,
     ),
     "resnet18-quick": (
         "ResNet18, quick look",

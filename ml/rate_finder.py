@@ -19,7 +19,13 @@ from ml.rate_curve import HIGHEST_RATE, LOWEST_RATE, STEPS, RateCurve, curve_of,
 from ml.run import Run
 
 # The test sets the rate itself, and all that will ever learn learns at once.
-_CHANGES = {"learning_rate": LOWEST_RATE, "schedule": "constant", "warmup_epochs": 0, "unfreeze_epochs": 0}
+_CHANGES = {
+    "learning_rate": LOWEST_RATE,
+    "schedule": "constant",
+    "warmup_epochs": 0,
+    "unfreeze_epochs": 0,
+    "devices": 1,
+}
 
 
 def find_rate(
@@ -37,7 +43,7 @@ def find_rate(
     `report` is called at every step, as epoch 1 of 1, and may raise to stop the test. Raises BadConfig.
     """
     tested = config.model_copy(update=_CHANGES)
-    run = training.begin(tested, manifest, packs, scratch, report, None, resolve_version, weights_dir, default_device)
+    run = training.begin(tested, manifest, packs, scratch, report, resolve_version, weights_dir, default_device)
     run.schedule = rising(run.optimizer, HIGHEST_RATE / LOWEST_RATE, STEPS)
     run.network.train()
     losses: list[float] = []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ml import checkpoint, mixing, networks, optimization, ranking
@@ -18,6 +18,7 @@ from ml.manifest import Manifest
 from ml.networks import Network
 from ml.progress import EpochResult, Progress, Report
 from ml.selection import best_epoch, last_gain
+from ml.share import ALONE, Share
 
 
 class Run:
@@ -31,8 +32,9 @@ class Run:
         inputs: Inputs,
         device: torch.device,
         dtype: torch.dtype,
+        share: Share = ALONE,
     ) -> None:
-        self.config, self.device, self.dtype = config, device, dtype
+        self.config, self.device, self.dtype, self.share = config, device, dtype, share
         self.network, self.inputs = network, inputs
         self.generator = torch.Generator().manual_seed(config.seed)
         self.steps = inputs.steps()
@@ -47,15 +49,16 @@ class Run:
         self.best: dict[str, Any] = {"epoch": 0, "model": {}}
         self.identity = {
             "format": checkpoint.FORMAT,
-            "config": config.model_dump(mode="json"),
+            "config": config.model_dump(mode="json", exclude={"devices"}),  # it may go on with more, or fewer
             "classes": list(manifest.classes),
             "dataset": manifest.content_sha256(),
         }
 
-    def is_finished(self) -> bool:
+    def next_epoch(self) -> int:
+        """Its number; 0 where the run is over."""
         patience = self.config.early_stopping_epochs
         has_stalled = patience > 0 and len(self.history) - last_gain(self.history) >= patience
-        return has_stalled or len(self.history) >= self.config.epochs
+        return 0 if has_stalled or len(self.history) >= self.config.epochs else len(self.history) + 1
 
     def progress(self, step: int, images_per_s: float, result: EpochResult | None = None) -> Progress:
         return Progress(
@@ -71,11 +74,9 @@ class Run:
 
     def epoch(self, report: Report) -> EpochResult:
         """Figures of the next epoch, added to the history; raises BadConfig where the loss is no longer a number."""
-        started_s = time.monotonic()
-        self.network.let_wait(networks.waiting_parts(self.config, len(self.history) + 1))
-        train_loss, train_accuracy, images_per_s = self._train(report)
+        started_s, number = time.monotonic(), len(self.history) + 1
+        train_loss, train_accuracy, images_per_s = self._train(number, report)
         loss, accuracy, auc = self._validate(lambda: report(self.progress(self.steps, images_per_s)))
-        number = len(self.history) + 1
         if not math.isfinite(train_loss + loss):
             raise BadConfig(
                 f"The loss was no longer a number in epoch {number}. Lower the learning rate of "
@@ -96,27 +97,37 @@ class Run:
         self._keep_best()
         return result
 
-    def _train(self, report: Report) -> tuple[float, float, float]:
+    def follow(self, number: int) -> None:
+        """The steps of an epoch on this share. Dropout differs between shares, and is the same after a resumption."""
+        torch.manual_seed(self.config.seed + 1_000 * number + self.share.rank)
+        self._train(number, lambda progress: None)
+
+    def _train(self, number: int, report: Report) -> tuple[float, float, float]:
         """Loss, accuracy and images per second of one pass over the training images."""
         self.network.train()
+        self.network.let_wait(networks.waiting_parts(self.config, number))
+        learner = self.share.learner(self.network)
         sums = torch.zeros(2, device=self.device)  # loss, right answers: read once, so that a GPU is never waited for
         seen, started_s = 0, time.monotonic()
-        batches = self.inputs.training(len(self.history) + 1, self.generator)
+        batches = self.inputs.training(number, self.generator)
         for step, (inputs, labels_N) in enumerate(batches, start=1):
-            loss, logits_NK = self.step(inputs, labels_N)
+            loss, logits_NK = self.step(inputs, labels_N, learner)
             if self.average is not None:
                 self.average.update_parameters(self.network)
             right = (logits_NK.argmax(dim=1) == labels_N).sum()
             sums += torch.stack([loss * len(labels_N), right])
-            seen += len(labels_N)
+            seen += len(labels_N) * self.share.size
             report(self.progress(step, seen / (time.monotonic() - started_s)))
-        loss_sum, right_sum = sums.tolist()
+        loss_sum, right_sum = self.share.total(sums).tolist()
         return loss_sum / seen, right_sum / seen, seen / (time.monotonic() - started_s)
 
-    def step(self, inputs: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Moves the weights by one batch; its loss before the move and its logits_NK, both on the device."""
+    def step(self, inputs: Tensor, labels_N: Tensor, learner: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+        """Moves the weights by one batch; its loss before the move and its logits_NK, both on the device.
+
+        The `learner` is the network, or what lets it learn from other shares of the batch as well.
+        """
         inputs, targets = mixing.mixed(inputs, labels_N, self.classes, self.config, self.generator)
-        logits_NK = self._logits(self.network, inputs)
+        logits_NK = self._logits(learner or self.network, inputs)
         loss: Tensor = self.loss(logits_NK, targets)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
@@ -130,7 +141,7 @@ class Run:
         """The network that is validated and kept."""
         return self.network if self.average is None else cast(Network, self.average.module)
 
-    def _logits(self, network: Network, inputs: Tensor) -> Tensor:
+    def _logits(self, network: nn.Module, inputs: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return self.inputs.logits(network, inputs).float()
 

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ml.explain import Head, Seen
-from ml.halves import pooled
 from ml.networks import Network
 
 
@@ -33,7 +32,7 @@ class Explained(Served):
         grids = [halves.grid(body, pixels_NCHW)]
         if self.network.flips:
             grids.append(halves.grid(body, pixels_NCHW.flip(3)).flip(3))
-        features = [pooled(grid_NCHW) for grid_NCHW in grids]
+        features = [halves.pool(grid_NCHW) for grid_NCHW in grids]
         logits_NK = torch.stack([halves.logits(body, features_NC) for features_NC in features]).mean(dim=0)
         of_images = (torch.stack(grids, dim=1), torch.stack(features, dim=1))
         return torch.softmax(logits_NK, dim=1), *of_images, *halves.weights(body).values()

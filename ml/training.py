@@ -6,21 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ml import checkpoint, device, loader, networks, weights
+from ml import checkpoint, device, loader, networks, peers, weights
 from ml.checkpoint import Checkpoint
 from ml.config import Split, TrainConfig
 from ml.energy import EnergyMeter
 from ml.errors import BadConfig
 from ml.images import InputSpec
-from ml.inputs import inputs_of
+from ml.inputs import Pictures, inputs_of
 from ml.loader import Cached
 from ml.manifest import Manifest
 from ml.networks import Network
 from ml.pack import PackReader
+from ml.peers import Task
 from ml.progress import EpochResult, Progress, Report
 from ml.run import Run
+from ml.share import ALONE, Share
 
 __all__ = ["EpochResult", "Fitted", "Progress", "Report", "fit"]
 
@@ -57,17 +61,21 @@ def fit(
     """
     started_s, meter = time.monotonic(), EnergyMeter()
     saved = checkpoint.load(resume_from) if resume_from is not None else None
-    run = begin(config, manifest, packs, scratch, report, saved, resolve_version, weights_dir, default_device)
+    start = _start(config, manifest, packs, scratch, report, saved, resolve_version, weights_dir, default_device)
     metered = functools.partial(_report_metered, meter, report)
-    earlier_s = sum(result.seconds for result in run.history)
-    while not run.is_finished():
-        result = run.epoch(metered)
-        checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
-        save_checkpoint(scratch / "checkpoint.pt", result.number)
-        report(run.progress(run.steps, result.images_per_s, result))
+    task = Task(_follow, (config, manifest, start.dtype, scratch.absolute(), start.train.labels_N, resume_from))
+    with peers.beside(config.devices, start.device, scratch, task) as share:
+        run = start.run(share)
+        earlier_s = sum(result.seconds for result in run.history)
+        while share.next_epoch(run.next_epoch(), start.device):
+            result = run.epoch(metered)
+            checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
+            save_checkpoint(scratch / "checkpoint.pt", result.number)
+            report(run.progress(run.steps, result.images_per_s, result))
     wall_s = earlier_s + time.monotonic() - started_s
-    energy_j = meter.joules() if saved is None and run.device.type == "cpu" else None
-    return Fitted(run.best_network(), run.history, run.best["epoch"], device.describe(run.device), wall_s, energy_j)
+    energy_j = meter.joules() if saved is None and start.device.type == "cpu" else None
+    described = device.describe(start.device, config.devices)
+    return Fitted(run.best_network(), run.history, run.best["epoch"], described, wall_s, energy_j)
 
 
 def begin(
@@ -76,29 +84,103 @@ def begin(
     packs: PackReader,
     scratch: Path,
     report: Report,
-    saved: Checkpoint | None = None,
     resolve_version: Callable[[int], Path] | None = None,
     weights_dir: Path | None = None,
     default_device: str = "auto",
 ) -> Run:
-    """A run before its first step, or where `saved` left it: weights loaded, images prepared, all on the device."""
-    chosen = device.choose(config.device, default_device)
+    """A run on one device before its first step: weights loaded, images prepared."""
+    return _start(config, manifest, packs, scratch, report, None, resolve_version, weights_dir, default_device).run()
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a run begins with: the network on its device, and the decoded images."""
+
+    config: TrainConfig
+    manifest: Manifest
+    network: Network
+    train: Cached
+    validation: Cached
+    device: torch.device
+    dtype: torch.dtype
+    report: Callable[[float], None]
+    saved: Checkpoint | None
+
+    def run(self, share: Share = ALONE) -> Run:
+        """The run before its first step, or where `saved` left it."""
+        inputs = inputs_of(
+            self.config, self.network, self.train, self.validation, self.device, self.dtype, self.report, share
+        )
+        run = Run(self.config, self.manifest, self.network, inputs, self.device, self.dtype, share)
+        if self.saved is not None:
+            run.restore(self.saved)
+        return run
+
+
+def _start(
+    config: TrainConfig,
+    manifest: Manifest,
+    packs: PackReader,
+    scratch: Path,
+    report: Report,
+    saved: Checkpoint | None,
+    resolve_version: Callable[[int], Path] | None,
+    weights_dir: Path | None,
+    default_device: str,
+) -> _Start:
+    chosen = device.choose(config.device, default_device, config.devices)
+    device.prepare(chosen)
     torch.manual_seed(config.seed)
     network = networks.build(config, len(manifest.classes))
     report_share = functools.partial(_report_prepared, config, chosen, report)
     if saved is None:
         weights.load_initial(network, config, resolve_version, weights_dir, lambda: report_share(0.0))
     dtype = device.choose_precision(saved.run["precision"] if saved else config.precision, chosen)
+    _check_devices(config, manifest, network)
     train, validation = _cached(config, manifest, packs, scratch, report_share)
     if saved is not None:
         network.body.load_state_dict(saved.model)
+    elif config.initial_weights == "none":
+        networks.look_at_images(network, train.images_NCHW)
     # Channels last is the faster layout of convolutions; torch's stubs do not know it as an argument of `to`.
     network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    inputs = inputs_of(config, network, train, validation, chosen, dtype, report_share)
-    run = Run(config, manifest, network, inputs, chosen, dtype)
-    if saved is not None:
-        run.restore(saved)
-    return run
+    return _Start(config, manifest, network, train, validation, chosen, dtype, report_share, saved)
+
+
+def _follow(
+    share: Share,
+    chosen: torch.device,
+    config: TrainConfig,
+    manifest: Manifest,
+    dtype: torch.dtype,
+    scratch: Path,
+    labels_N: NDArray[np.int64],
+    resume_from: Path | None,
+) -> None:
+    """What a process beside `fit` does: the same steps on its share of the images that `fit` decoded.
+
+    It begins with the weights of `fit`, which are handed out before each epoch.
+    """
+    device.prepare(chosen)
+    train = Cached(np.load(scratch / "train.npy", mmap_mode="r"), labels_N)
+    network = networks.build(config, len(manifest.classes))
+    network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run(config, manifest, network, Pictures(config, train, train, chosen, share), chosen, dtype, share)
+    if resume_from is not None:
+        run.restore(checkpoint.load(resume_from))
+    while number := share.next_epoch(0, chosen):
+        run.follow(number)
+
+
+def _check_devices(config: TrainConfig, manifest: Manifest, network: Network) -> None:
+    images = len(manifest.of_split("train"))
+    if config.devices > 1 and network.has_frozen_features:
+        raise BadConfig(
+            f"The features of a frozen backbone are computed once, on one device; {config.devices} were asked for. "
+            "Choose 1 device, or let more of the network learn."
+        )
+    if config.devices > max(images, 1):
+        raise BadConfig(f"{images} training images cannot be shared by {config.devices} devices. Choose fewer devices.")
 
 
 def _cached(

@@ -205,6 +205,20 @@ def test_a_worker_asked_to_stop_hands_its_row_over(processes: Processes, researc
     assert (experiment.attempt_token, experiment.losses) == (None, 0)
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two processes need two cores")
+def test_a_run_on_two_devices_is_handed_over_and_leaves_no_process(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=LONG, devices=2, device="cpu")
+    worker = processes.worker()
+    wait_for(experiment, has_epochs(1), timeout_s=200)
+    (peer,) = children_of(children_of(worker.pid)[0])
+    worker.terminate()
+    worker.wait(60)
+    assert wait_for(experiment, lambda row: row.status == "queued").losses == 0
+    assert not is_alive(peer)
+
+
 def test_the_janitor_rings_for_rows_that_redis_forgot(processes: Processes, researcher: User, dataset: Dataset) -> None:
     experiment = queue_experiment(researcher, dataset, epochs=1)
     queue.connection().flushall()

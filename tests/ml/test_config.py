@@ -25,6 +25,12 @@ def test_float16_on_the_processor_is_refused() -> None:
         TrainConfig(precision="float16", device="cpu")
 
 
+def test_a_batch_that_devices_cannot_share_evenly_is_refused_and_the_next_ones_are_named() -> None:
+    assert TrainConfig(batch_size=32, devices=4).devices == 4
+    with pytest.raises(ValidationError, match="Choose a batch size of 30 or 33"):
+        TrainConfig(batch_size=32, devices=3)
+
+
 @pytest.mark.parametrize("wrong", [{"operating_target": "luck"}, {"operating_value": 0}, {"operating_value": 1}])
 def test_an_operating_point_that_cannot_be_reached_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):

@@ -1,5 +1,7 @@
 """Choosing a device and a precision."""
 
+import os
+
 import pytest
 import torch
 
@@ -31,6 +33,19 @@ def test_an_absent_device_is_an_error_that_says_what_there_is(requested: str, de
         device.choose(requested, default)
 
 
+def test_more_devices_than_there_are_are_refused_with_their_number() -> None:
+    cores = os.cpu_count() or 1
+    assert device.choose("cpu", devices=cores).type == "cpu"
+    with pytest.raises(BadConfig, match=rf"has {cores} cores of the processor; {cores + 1} were asked for"):
+        device.choose("cpu", devices=cores + 1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="this machine has a GPU")
+def test_the_processor_stands_for_several_devices_only_where_it_was_asked_for() -> None:
+    with pytest.raises(BadConfig, match="has no GPU, and 2 devices were asked for"):
+        device.choose("auto", default="cpu", devices=2)
+
+
 @pytest.mark.parametrize(
     ("seconds", "chosen"), [((1.0, 0.4), "bfloat16"), ((1.0, 0.95), "float32"), ((1.0, 9.0), "float32")]
 )
@@ -57,3 +72,4 @@ def test_half_precision_on_the_cpu_is_refused() -> None:
 
 def test_a_device_is_described_by_its_kind_first() -> None:
     assert device.describe(torch.device("cpu")).startswith("cpu: ")
+    assert device.describe(torch.device("cpu"), 2).endswith("threads of 2 processes")

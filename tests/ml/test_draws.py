@@ -19,14 +19,14 @@ def _picture(side_px: int = 40) -> np.ndarray:
 
 def _drawn(n: int, **changes: object) -> Drawn:
     settings = Augmentation.model_validate(OFF.model_dump() | changes)
-    return draws.draw(n, settings, lambda count: np.random.default_rng(3).random(count, np.float32))
+    return draws.draw(n, settings, lambda count: np.random.default_rng(3).random(count, np.float32), 40)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"horizontal_flip": True}, {"vertical_flip": True}, {"crop_scale": 0.2}, {"rotation_degrees": 180},
-        {"color_jitter": 0.6}, {"random_erasing": 1.0},
+        {"color_jitter": 0.6}, {"random_erasing": 1.0}, {"shift_px": 9},
         Augmentation(vertical_flip=True, color_jitter=0.3).model_dump(),
     ],
 )  # fmt: skip
@@ -64,3 +64,16 @@ def test_the_share_of_erased_images_is_the_probability_and_their_boxes_lie_insid
     assert 0.019 < area[area > 0].min() < area.max() < 0.201
     assert min(top.min(), left.min()) >= 0
     assert max(bottom.max(), right.max()) <= 1.0001
+
+
+def test_a_shift_moves_whole_pixels_and_blurs_nothing() -> None:
+    picture_HWC, random, found = _picture(), np.random.default_rng(3), set()
+    settings = Augmentation.model_validate(OFF.model_dump() | {"shift_px": 2})
+    drawn = draws.draw(60, settings, lambda count: random.random(count, np.float32), 40)
+    for index in range(60):
+        middle_HWC = draws.apply(picture_HWC, drawn, index)[5:-5, 5:-5]
+        for y, x in np.ndindex(5, 5):
+            if np.array_equal(middle_HWC, picture_HWC[3 + y : 33 + y, 3 + x : 33 + x]):
+                found.add((index, y, x))
+    assert len({index for index, _, _ in found}) == 60
+    assert len({(y, x) for _, y, x in found}) > 15

@@ -143,3 +143,12 @@ def test_a_pass_that_is_left_early_leaves_no_thread() -> None:
     for _ in loader.resident(Batches(_numbered(40), 4, torch.Generator()), torch.device("cpu")):
         break
     assert threading.active_count() == before
+
+
+def test_images_that_are_named_are_mirrored_and_no_others() -> None:
+    images_NCHW = np.arange(6 * 3 * 2 * 4, dtype=np.uint8).reshape(6, 3, 2, 4)
+    mirrored_N = np.array([True, False, False, True, False, True])
+    batches = Batches(Cached(images_NCHW, np.arange(6)), 4, mirrored_N=mirrored_N)
+    read_NCHW = np.concatenate([images.numpy() for images, _ in batches])
+    for read_CHW, image_CHW, is_mirrored in zip(read_NCHW, images_NCHW, mirrored_N, strict=True):
+        assert np.array_equal(read_CHW, image_CHW[:, :, ::-1] if is_mirrored else image_CHW)

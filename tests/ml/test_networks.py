@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
@@ -175,3 +176,30 @@ def test_with_flips_an_image_and_its_mirror_image_get_the_same_answer() -> None:
         plain = networks.Network(network.body, "head", halves=network.halves).eval()
         expected = (plain(images_NCHW) + plain(images_NCHW.flip(3))) / 2
         torch.testing.assert_close(network(images_NCHW), expected)
+
+
+@pytest.mark.parametrize("size_px", [16, 32, 100, 224])
+def test_the_fast_network_takes_every_image_size(size_px: int) -> None:
+    network = networks.build(_config("cnn_fast", image_size_px=size_px), 2)
+    networks.look_at_images(network, _batch(2, size_px).numpy())
+    assert network(_batch(2, size_px)).isfinite().all()
+
+
+def test_patches_of_training_images_are_uncorrelated_and_of_unit_variance_once_whitened() -> None:
+    random = np.random.default_rng(0)
+    images_NCHW = (120 + 30 * random.normal(size=(50, 3, 20, 20)).cumsum(axis=3)).clip(0, 255).astype(np.uint8)
+    network = networks.build(_config("cnn_fast"), 2)
+    networks.look_at_images(network, images_NCHW)
+    with torch.no_grad():
+        seen_NCHW = network.body.whitening(network.normalize(torch.from_numpy(images_NCHW)))
+    correlation_CC = seen_NCHW[:, :12].transpose(0, 1).flatten(1).cov()
+    torch.testing.assert_close(correlation_CC, torch.eye(12), atol=0.1, rtol=0)
+    torch.testing.assert_close(seen_NCHW[:, :12], -seen_NCHW[:, 12:])
+
+
+def test_grey_images_are_whitened_without_blowing_up_what_they_lack() -> None:
+    grey_NCHW = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16), np.uint8).repeat(3, axis=1)
+    network = networks.build(_config("cnn_fast"), 2)
+    networks.look_at_images(network, grey_NCHW)
+    with torch.no_grad():
+        assert network.body.whitening(network.normalize(torch.from_numpy(grey_NCHW))).abs().max() < 10

@@ -105,3 +105,16 @@ def test_balanced_weights_are_inverse_to_the_class_frequency() -> None:
     loss = loss_of(TrainConfig(class_weighting="balanced"), torch.tensor([0, 0, 0, 1]), classes=2)
     assert loss.weight is not None
     assert loss.weight.tolist() == pytest.approx([4 / 6, 2])
+
+
+def test_triangular_rises_and_falls_in_straight_lines() -> None:
+    factors = _factors(schedule="triangular", warmup_epochs=20)
+    assert [factors[0], factors[23]] == pytest.approx([0.2, 1])
+    assert np.allclose(np.diff(factors[:24]), 0.8 / 23)
+    assert np.allclose(np.diff(factors[23:]), -0.93 / 77)
+
+
+def test_the_biases_of_batch_norm_learn_at_their_own_rate() -> None:
+    groups = _groups(network="cnn_fast", bias_rate=64, learning_rate=0.125, weight_decay=0.1)
+    counts = {group["lr"]: len(group["params"]) for group in groups if not group["weight_decay"]}
+    assert counts == {8.0: 6, 0.125: 8}  # six layers of batch norm; their weights and two other biases

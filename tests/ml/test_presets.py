@@ -12,9 +12,9 @@ def test_a_preset_passes_its_own_checks(name: str) -> None:
     assert TrainConfig.model_validate(config.model_dump()) == config
 
 
-def test_there_is_each_level_for_each_network() -> None:
+def test_there_is_each_level_for_each_network_and_a_fast_one() -> None:
     networks, levels = ("cnn", "resnet18", "mobilenet", "efficientnet"), ("quick", "solid", "best")
-    assert list(presets()) == [f"{network}-{level}" for network in networks for level in levels]
+    assert set(presets()) == {f"{network}-{level}" for network in networks for level in levels} | {"cnn-fast"}
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(1, 30), (500, 30), (1_000, 30), (4_000, 15), (50_000, 6)])

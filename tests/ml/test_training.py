@@ -13,6 +13,9 @@ from safetensors.torch import save_file
 from ml import checkpoint, networks, training
 from ml.config import TrainConfig
 from ml.errors import BadConfig, Cancelled, MissingWeights
+from ml.inputs import Pictures
+from ml.loader import Cached
+from ml.presets import presets
 from ml.selection import best_epoch, last_gain
 from ml.training import Fitted, Progress
 from tests.ml import small_dataset
@@ -122,6 +125,13 @@ def test_frozen_features_are_computed_once_for_each_view(tmp_path: Path, monkeyp
     assert sum(seen) == 3 * 8 + 4
 
 
+def test_a_frozen_backbone_refuses_a_second_device(tmp_path: Path) -> None:
+    save_file(_donor("mobilenet_v3_small"), tmp_path / "donor.safetensors")
+    fields = {"network": "mobilenet_v3_small", "initial_weights": "file:donor.safetensors", "devices": 2}
+    with pytest.raises(BadConfig, match="computed once, on one device; 2 were asked for"):
+        _fit(_config(**fields), small_dataset.build(tmp_path / "data"), tmp_path / "run", weights_dir=tmp_path)
+
+
 def test_a_run_can_be_stopped_while_features_are_computed(tmp_path: Path) -> None:
     save_file(_donor("mobilenet_v3_small"), tmp_path / "donor.safetensors")
     data = small_dataset.build(tmp_path / "data")
@@ -198,6 +208,37 @@ def test_a_resumed_run_with_everything_on_ends_with_the_same_bits(tmp_path: Path
     pairs = zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
     assert [r.validation_loss for r in whole.history] == [r.validation_loss for r in resumed.history]
+
+
+def test_a_resumed_run_of_the_fast_preset_ends_with_the_same_bits(tmp_path: Path) -> None:
+    data, kept = small_dataset.build(tmp_path / "data", train=12), tmp_path / "kept.pt"
+    fields = presets()["cnn-fast"].config.model_dump()
+    config = TrainConfig.model_validate(fields | {"epochs": 3, "batch_size": 4, "device": "cpu"})
+
+    def keep_the_first(path: Path, epoch: int) -> None:
+        if epoch == 1:
+            shutil.copy(path, kept)
+
+    whole = _fit(config, data, tmp_path / "a", save_checkpoint=keep_the_first)
+    resumed = _fit(config, data, tmp_path / "b", resume_from=kept)
+    pairs = zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_an_alternating_flip_shows_each_image_both_ways_in_two_epochs(tmp_path: Path) -> None:
+    images_NCHW = np.random.default_rng(0).integers(0, 256, (9, 3, 4, 4), np.uint8)
+    cached = Cached(images_NCHW, np.arange(9))
+    config = _config(augmentation=STILL | {"alternating_flip": True}, batch_size=3)
+    pictures = Pictures(config, cached, cached, torch.device("cpu"))
+    seen: list[dict[int, np.ndarray]] = []
+    for epoch in (1, 2, 3):
+        batches = pictures.training(epoch, torch.Generator().manual_seed(epoch))
+        pairs = ((label, image) for images, labels in batches for label, image in zip(labels, images, strict=True))
+        seen.append({int(label): image.numpy() for label, image in pairs})
+    for label in range(9):
+        assert np.array_equal(seen[0][label], seen[1][label][:, :, ::-1])
+        assert np.array_equal(seen[0][label], seen[2][label])
+    assert 0 < sum(np.array_equal(seen[0][label], images_NCHW[label]) for label in range(9)) < 9
 
 
 def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:

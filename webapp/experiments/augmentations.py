@@ -39,7 +39,7 @@ def preview(dataset: Dataset, number: int | None, config: TrainConfig) -> Previe
     pixels_CHW = images.to_input(images.decode(contents.image_bytes(dataset, number)), spec)
     image_HWC = np.ascontiguousarray(pixels_CHW.transpose(1, 2, 0))
     generator = np.random.default_rng(number)
-    drawn = draws.draw(DRAWS, config.augmentation, lambda n: generator.random(n, np.float32))
+    drawn = draws.draw(DRAWS, config.augmentation, lambda n: generator.random(n, np.float32), spec.size_px)
     changed = [draws.apply(image_HWC, drawn, index) for index in range(DRAWS)]
     return Preview(number, row, _address(image_HWC), [_address(pixels) for pixels in changed])
 
