@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = {"jax", "onnx", "onnxscript", "pandas", "plotly", "scipy", "sklearn", "tensorflow", "torch", "torchvision"}
+HEAVY = {"jax", "onnx", "onnxscript", "optuna", "pandas", "plotly", "scipy", "sklearn", "tensorflow"}
+HEAVY |= {"torch", "torchvision"}
 
 
 def sources(*folders: str) -> Iterator[tuple[str, str]]:
