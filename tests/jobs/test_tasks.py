@@ -35,6 +35,7 @@ def test_an_archive_becomes_a_version_with_metrics(processes: Processes, researc
     model = {"model.onnx", "state_dict.safetensors", "model.pt2", "card.json"}
     assert set(version.files) == {*model, "embeddings.npz"}
     assert version.card["parity"]["max_abs_difference"] <= 1e-4
+    assert len(version.card["reference"]["scores"]) == sum(entry["validation"] for entry in dataset.classes)
     tested = registry.test_evaluation(version)
     assert tested.metrics["n"] == sum(entry["test"] for entry in dataset.classes)
     assert tested.metrics["operating_point"]["chosen_on"] == "validation"

@@ -16,7 +16,7 @@ from webapp.datasets.service import store
 from webapp.models import Evaluation, ModelVersion, Prediction, db, now
 from webapp.storage import MissingObject
 
-FRESH_S = 60.0
+FRESH_S = 300.0
 WINDOWS = {"day": datetime.timedelta(days=1), "week": datetime.timedelta(days=7)}
 
 
@@ -40,7 +40,7 @@ def watch(version: ModelVersion) -> Watched:
 
 
 def watch_lately(version: ModelVersion) -> Watched:
-    """The same, at most a minute old: for monitoring, which asks often and of a busy site."""
+    """The same, at most five minutes old: for monitoring, which asks often, also of a busy site."""
     kept: dict[int, tuple[float, Watched]] = current_app.extensions.setdefault("watched", {})
     seen_s, watched = kept.get(version.id, (float("-inf"), None))
     if watched is None or time.monotonic() - seen_s > FRESH_S:
