@@ -73,7 +73,7 @@ def of_split(
     embeddings, looks, done = [], [], 0
     for batch_NCHW in evaluation.pixels(predictor, packs, chosen):
         report(done, len(chosen))
-        embeddings.append(predictor.see(batch_NCHW).directions)
+        embeddings.append(predictor.see(batch_NCHW).directions.astype(np.float16).astype(np.float32))  # as it is kept
         looks.append(appearance.figures(batch_NCHW))
         done += len(batch_NCHW)
     numbers, nothing_NC = np.array([number for number, _ in chosen], np.int64), np.zeros((0, 1), np.float32)
