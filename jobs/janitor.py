@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.recovery import KINDS, release_lost
 from webapp import create_app, objects, queue
+from webapp.batches import service as batches
 from webapp.models import db, now
 from webapp.resumable import service as resumable
 from webapp.searches import service as searches
@@ -51,9 +52,10 @@ def ring_waiting() -> None:
 
 
 def sweep() -> None:
-    """Removes old uploads, objects that no row names, and drafts; makes pooled scores that a lost worker did not."""
+    """Removes what is old, objects that no row names, and drafts; makes pooled scores that a lost worker did not."""
     pooling.pool_missed()
     resumable.remove_expired()
+    batches.forget_old()
     store, used = current_app.extensions["store"], objects.in_use()
     for address, age_s in store.addresses():
         if age_s > GARBAGE_AGE_S and address not in used:

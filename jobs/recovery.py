@@ -7,13 +7,14 @@ from sqlalchemy import update
 
 from jobs.attempt import AttemptedRow
 from webapp import queue
-from webapp.models import Dataset, Evaluation, Experiment, RateSearch, db, now
+from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, RateSearch, db, now
 
 log = logging.getLogger(__name__)
 KINDS: dict[type[Any], queue.Task] = {
     Dataset: queue.INGEST,
     Evaluation: queue.EVALUATE,
     RateSearch: queue.FIND_RATE,
+    BatchPrediction: queue.SCORE,
     Experiment: queue.TRAIN,
 }
 

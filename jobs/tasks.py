@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
-from jobs import ingestion, rates
+from jobs import ingestion, rates, scoring
 from jobs.work import Work, run
 from ml.artifact import Card
 from ml.config import Split, TrainConfig
@@ -16,7 +16,17 @@ from ml.manifest import Manifest
 from ml.pack import PackReader
 from ml.progress import EpochResult, Progress
 from webapp.datasets import versions
-from webapp.models import Dataset, Epoch, Evaluation, Experiment, ModelVersion, RateSearch, db, take_turns
+from webapp.models import (
+    BatchPrediction,
+    Dataset,
+    Epoch,
+    Evaluation,
+    Experiment,
+    ModelVersion,
+    RateSearch,
+    db,
+    take_turns,
+)
 from webapp.searches import service as searches
 from webapp.studies import members, pooling
 
@@ -37,6 +47,10 @@ def train(experiment_id: int) -> None:
 
 def evaluate(evaluation_id: int) -> None:
     run(Evaluation, evaluation_id, _evaluate)
+
+
+def score(batch_id: int) -> None:
+    run(BatchPrediction, batch_id, scoring.score)
 
 
 class _GivenUp(Exception):

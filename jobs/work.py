@@ -18,7 +18,7 @@ from ml.errors import Cancelled, MissingWeights, MlError, Superseded
 from ml.manifest import Manifest
 from ml.pack import PackReader
 from webapp import create_app
-from webapp.models import Dataset, ModelVersion, db
+from webapp.models import BatchPrediction, Dataset, ModelVersion, db
 from webapp.settings import Settings
 from webapp.storage import CHUNK_BYTES, DamagedObject, MissingObject, Store, workspace
 
@@ -41,9 +41,9 @@ class Work:
             return self.store.keep(stream)
 
     @contextlib.contextmanager
-    def archive_of(self, dataset: Dataset) -> Iterator[Path]:
+    def archive_of(self, row: Dataset | BatchPrediction) -> Iterator[Path]:
         """The uploaded archive as one file, put together from its parts where it came in several."""
-        first, *others = dataset.archive_part_sha256s or []
+        first, *others = row.archive_part_sha256s or []
         if not others:
             with self.store.fetch(first) as path:
                 yield path

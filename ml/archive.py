@@ -20,7 +20,7 @@ from ml.containers import Entry, Span
 from ml.errors import BadArchive, BadImage
 from ml.images import Header
 from ml.labels import MAX_MB, NAMES, Row, Table
-from ml.layout import Layout, LeftOut, image_path, may_be_dicom, printable
+from ml.layout import Anywhere, Layout, LeftOut, image_path, may_be_dicom, printable
 from ml.patterns import Pattern
 
 LeftOutReport = Callable[[str, str], None]  # path, reason
@@ -215,6 +215,14 @@ def candidates(
 ) -> Iterator[Candidate]:
     """The images of the archive, taken as it is."""
     yield from look(path, limits, tick).candidates(left_out, tick)
+
+
+def unlabelled(
+    path: Path, limits: ArchiveLimits, left_out: LeftOutReport, tick: Callable[[], None] = lambda: None
+) -> Iterator[Candidate]:
+    """The images of the archive wherever they lie, with no class: to be scored, not learned from. Raises BadArchive."""
+    archive = Archive(path, _kind(path, limits), limits, (), Anywhere.of(()), None, "", None, None)
+    yield from archive.candidates(left_out, tick)
 
 
 def _table(entry: Entry) -> Table | None:

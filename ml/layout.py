@@ -107,6 +107,13 @@ class Layout:
         return Place(folders[0], split)
 
 
+class Anywhere(Layout):
+    """The layout of images that are to be scored: they have no class, and may lie in any folder or in none."""
+
+    def place(self, path: str) -> Place:
+        return Place("", None)
+
+
 def printable(name: str) -> str:
     """The name fit for JSON, pages and logs: bytes that are no text and control characters become U+FFFD."""
     if name.isascii() and name.isprintable():

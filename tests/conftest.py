@@ -17,7 +17,7 @@ from redis import Redis
 
 from ml.threads import share_cores
 from tests import factories, servers
-from webapp import create_app, security
+from webapp import create_app, security, throttle
 from webapp.models import db
 from webapp.settings import Settings
 
@@ -131,7 +131,7 @@ def any_app(any_settings: Settings) -> Iterator[Flask]:
 def application(settings: Settings) -> Iterator[Flask]:
     """An application, whose connections are closed afterwards. Errors become answers, as they do for people."""
     app = create_app(settings)
-    security.limiter._storage_dead = False  # one limiter serves all applications of this process, also without Redis
+    throttle.limiter._storage_dead = False  # one limiter serves all applications of this process, also without Redis
     try:
         yield app
     finally:

@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 class Site:
     """A site of its own in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder, self.port, self.settings = folder, free_port(), settings
         self.log = (folder / "log").open("wb")
         self.process = self.start()
 
     def start(self) -> "subprocess.Popen[bytes]":
-        environment = os.environ | {"APP_DATA_DIR": str(self.folder / "var"), "APP_PORT": str(self.port)}
+        own = {"APP_DATA_DIR": str(self.folder / "var"), "APP_PORT": str(self.port)}
+        environment = os.environ | own | self.settings
         command = [sys.executable, "-m", "webapp.runner"]
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
 
@@ -45,9 +46,9 @@ class Site:
 
 
 @contextlib.contextmanager
-def running_site(folder: Path) -> Iterator[Site]:
-    """A site that runs within the `with` block."""
-    site = Site(folder)
+def running_site(folder: Path, **settings: str) -> Iterator[Site]:
+    """A site that runs within the `with` block; `settings` are environment variables."""
+    site = Site(folder, **settings)
     try:
         yield site
     finally:

@@ -44,13 +44,16 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _register(app: Flask) -> None:
     from webapp import assets, cli, health, metrics, pages
     from webapp.admin import views as admin
+    from webapp.api import batches as api_batches
+    from webapp.api import docs
     from webapp.api import searches as api_searches
     from webapp.api import views as api
     from webapp.api import watching as watching_api
     from webapp.auth import views as auth
+    from webapp.batches import views as batches
     from webapp.datasets import changes, gallery, review
     from webapp.experiments import views as experiments
-    from webapp.predictions import active, journal, watching
+    from webapp.predictions import active, journal, turns, watching
     from webapp.predictions import views as predictions
     from webapp.rates import views as rates
     from webapp.registry import analysis, inspection
@@ -66,9 +69,12 @@ def _register(app: Flask) -> None:
         pages,
         admin,
         api,
+        api_batches,
         api_searches,
         auth,
+        batches,
         changes,
+        docs,
         gallery,
         review,
         analysis,
@@ -87,6 +93,7 @@ def _register(app: Flask) -> None:
     pages.init_app(app)
     active.init_app(app)
     journal.init_app(app)
+    turns.init_app(app)
     cli.init_app(app)
 
 
@@ -105,6 +112,7 @@ def _flask_config(settings: Settings) -> dict[str, object]:
         "WTF_CSRF_CHECK_DEFAULT": False,  # webapp.security protects every unsafe request of a session itself
         "WTF_CSRF_TIME_LIMIT": None,
         "RATELIMIT_STORAGE_URI": settings.redis.replace("unix://", "redis+unix://", 1),
+        "RATELIMIT_STORAGE_OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},  # a frozen Redis holds nobody
         "BOOTSTRAP_SERVE_LOCAL": True,
         "COMPRESS_MIMETYPES": ["text/html", "text/css", "text/javascript", "application/json", "image/svg+xml"],
     }

@@ -50,8 +50,9 @@ def _create(email: str, role: str) -> None:
 @click.argument("email")
 @click.option("--name", required=True, help="What the token is for.")
 @click.option("--scope", type=click.Choice(SCOPES), default="predict", show_default=True)
+@click.option("--days", type=int, help="Days until it expires; without them it never does.")
 @with_appcontext
-def create_token(email: str, name: str, scope: str) -> None:
+def create_token(email: str, name: str, scope: str, days: int | None) -> None:
     """Create a token for the person EMAIL and print it, once, to standard output."""
     user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
     if user is None:
@@ -59,7 +60,7 @@ def create_token(email: str, name: str, scope: str) -> None:
             f"There is no user {email}. Create one with `flask --app wsgi create-admin {email}`."
         )
     try:
-        _, secret = service.create_token(user, name, scope, by=None)
+        _, secret = service.create_token(user, name, scope, by=None, days=days)
     except AppError as error:
         raise click.ClickException(str(error)) from error
     click.echo(secret)

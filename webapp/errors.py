@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}  # some protocols have more: 460 of tus
 DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 CLIENT_PATHS = ("/api/", "/uploads", "/health", "/metrics")
+PAGE_BESIDE_THEM = "/api/docs"
 
 
 class AppError(Exception):
@@ -87,8 +88,8 @@ def init_app(app: Flask) -> None:
 
 
 def wants_json() -> bool:
-    is_client = request.path == "/predict" or request.path.startswith(CLIENT_PATHS)
-    return is_client or "Authorization" in request.headers
+    is_client_path = request.path.startswith(CLIENT_PATHS) and request.path != PAGE_BESIDE_THEM
+    return is_client_path or request.path == "/predict" or "Authorization" in request.headers
 
 
 def fields_of(error: ValidationError) -> dict[str, str]:
@@ -143,8 +144,7 @@ def _http_error(error: HTTPException) -> Response:
         return error.get_response()  # type: ignore[return-value]  # a redirect, already complete
     details = {404: "There is nothing at this address.", 413: _too_large()}
     detail = details.get(error.code) or error.description or ""
-    retry_after_s = 60 if error.code == 429 else None
-    response = respond(error.code, detail, retry_after_s=retry_after_s)
+    response = respond(error.code, detail)
     for name, value in error.get_headers():
         if name in ("Allow", "Retry-After"):
             response.headers[name] = value

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from typing import Literal
 
-from flask import Blueprint, Response, current_app, json
+from flask import Blueprint, current_app
 from sqlalchemy import text
 
 from webapp import queue
+from webapp.api import shapes
 from webapp.models import db
 from webapp.predictions.active import active_model
 
@@ -15,31 +17,32 @@ bp = Blueprint("health", __name__)
 
 
 @bp.get("/health/live")
-def live() -> dict[str, str]:
+def live() -> shapes.Liveness:
+    """200 while the process runs."""
     return {"status": "ok"}
 
 
 @bp.get("/health")
-def ready() -> Response:
+def ready() -> tuple[shapes.Health, Literal[200, 503], dict[str, str]]:
     """200 where this process can serve, 503 where a part is down or there is no model to answer with.
 
     The status is `ok` only where nothing is wrong: an active version that cannot be loaded while the one before it
     still serves is `degraded`, but no reason to take the process out of service.
     """
-    checks = {
+    checks: shapes.Checks = {
         "database": _check(lambda: db.session.execute(text("SELECT 1"))),
         "redis": _check(lambda: queue.connection().ping()),
         "storage": _check(lambda: current_app.extensions["store"].check()),
+        "model": "unknown",
     }
-    model, checks["model"] = _model() if checks["database"] == "ok" else (_loaded(), "unknown")
+    model = _loaded()
+    if checks["database"] == "ok":
+        model, checks["model"] = _model()
     are_up = all(state == "ok" for name, state in checks.items() if name != "model")
     is_well = are_up and checks["model"] in ("ok", "none active")
     is_ready = is_well or (are_up and model is not None)
-    body = {"status": "ok" if is_well else "degraded", "checks": checks, "model": model}
-    response = Response(json.dumps(body), 200 if is_ready else 503, mimetype="application/json")
-    if not is_ready:
-        response.headers["Retry-After"] = "5"
-    return response
+    body: shapes.Health = {"status": "ok" if is_well else "degraded", "checks": checks, "model": model}
+    return (body, 200, {}) if is_ready else (body, 503, {"Retry-After": "5"})
 
 
 def _check(probe: Callable[[], object]) -> str:
@@ -53,14 +56,14 @@ def _check(probe: Callable[[], object]) -> str:
     return "ok"
 
 
-def _model() -> tuple[dict[str, object] | None, str]:
+def _model() -> tuple[shapes.ServingModel | None, str]:
     loaded = active_model().current()
     if active_model().fault:
         return _loaded(), active_model().fault or ""
     return _loaded(), "ok" if loaded else "none active"
 
 
-def _loaded() -> dict[str, object] | None:
+def _loaded() -> shapes.ServingModel | None:
     loaded = active_model().loaded
     if loaded is None:
         return None

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
 from webapp import queue
-from webapp.models import Dataset, Evaluation, Experiment, ModelVersion, Prediction, RateSearch, db
+from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, Prediction, RateSearch, db
 from webapp.predictions import drift, feedback
 from webapp.predictions.active import active_model
 from webapp.registry import service as registry
@@ -35,11 +35,11 @@ class _Rows:
     def collect(self) -> Iterator[Metric]:
         yield _by_label(
             "platform_rows",
-            "Data sets, experiments, evaluations and learning rate searches by status",
+            "Data sets, experiments, evaluations, learning rate searches and batch predictions by status",
             ("kind", "status"),
             (
                 (kind.__tablename__, status, count)
-                for kind in (Dataset, Experiment, Evaluation, RateSearch)
+                for kind in (Dataset, Experiment, Evaluation, RateSearch, BatchPrediction)
                 for status, count in _by_status(kind)
             ),
         )
@@ -64,7 +64,7 @@ def _by_label(name: str, help_text: str, labels: tuple[str, ...], rows: Iterable
     return family
 
 
-def _by_status(kind: type[Dataset | Experiment | Evaluation | RateSearch]) -> list[tuple[str, int]]:
+def _by_status(kind: Any) -> list[tuple[str, int]]:
     return [
         (status, count) for status, count in db.session.execute(select(kind.status, func.count()).group_by(kind.status))
     ]

@@ -1,10 +1,9 @@
-"""The rows: the truth about people, data sets, experiments, versions and what was done with them."""
+"""The rows: the truth about data sets, experiments, versions and what was done with them."""
 
 import datetime
 import secrets
 from typing import Any, ClassVar
 
-from flask_login import UserMixin
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -17,53 +16,17 @@ from webapp.database import find as find
 from webapp.database import move as move
 from webapp.database import stop as stop
 from webapp.database import take_turns as take_turns
+from webapp.people import ROLES as ROLES
+from webapp.people import SCOPES as SCOPES
+from webapp.people import ApiToken as ApiToken
+from webapp.people import User as User
 
-ROLES = ("viewer", "researcher", "admin")
-SCOPES = ("predict", "write", "admin")
 DATASET_STATUSES = ("pending", "review", "ready", "rejected")
 JOB_STATUSES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
 FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 SEARCH_STATUSES = ("running", *FINAL_STATUSES)
 STUDY_KINDS = ("folds", "seeds")
 EVALUATED_SPLITS = (*SPLITS, "all")
-
-
-class User(UserMixin, Base):
-    __tablename__ = "user_account"
-    __table_args__ = (one_of("role", ROLES), CheckConstraint("email = lower(email)", name="email_lower"))
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(String(254), unique=True)
-    password_hash: Mapped[str] = mapped_column(String(255))
-    role: Mapped[str] = mapped_column(String(20), default="viewer")
-    is_enabled: Mapped[bool] = mapped_column(default=True)
-    session_key: Mapped[str] = mapped_column(String(43), unique=True, default=lambda: secrets.token_urlsafe(32))
-    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
-    last_login_at: Mapped[datetime.datetime | None]
-
-    @property
-    def is_active(self) -> bool:
-        return self.is_enabled
-
-    def get_id(self) -> str:
-        """The key that a session carries; a new one ends all sessions of the person."""
-        return self.session_key
-
-
-class ApiToken(Base):
-    __tablename__ = "api_token"
-    __table_args__ = (one_of("scope", SCOPES),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"), index=True)
-    name: Mapped[str] = mapped_column(String(100))
-    scope: Mapped[str] = mapped_column(String(20))
-    hint: Mapped[str] = mapped_column(String(12))
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
-    last_used_at: Mapped[datetime.datetime | None]
-    revoked_at: Mapped[datetime.datetime | None]
-    user: Mapped[User] = relationship()
 
 
 class Attempted:
@@ -342,6 +305,27 @@ class Evaluation(Attempted, Base):
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     version: Mapped[ModelVersion] = relationship()
     dataset: Mapped[Dataset] = relationship()
+
+
+class BatchPrediction(Attempted, Base):
+    """The images of an archive scored by one version. Neither file names nor answers: these are in the results."""
+
+    __tablename__ = "batch_prediction"
+    __table_args__ = (one_of("status", JOB_STATUSES),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
+    archive_part_sha256s: Mapped[list[Any]] = mapped_column(default=list)
+    status: Mapped[str] = mapped_column(String(20), default="queued", index=True)
+    failed_because: Mapped[str | None] = mapped_column(Text)
+    images: Mapped[int] = mapped_column(default=0)
+    errors: Mapped[int] = mapped_column(default=0)  # images that could not be scored
+    left_out: Mapped[int] = mapped_column(default=0)  # files that are no images
+    results_sha256: Mapped[str | None] = mapped_column(String(64))
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    version: Mapped[ModelVersion] = relationship()
 
 
 class Prediction(Base):

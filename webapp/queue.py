@@ -32,8 +32,9 @@ class Task:
 INGEST = Task("jobs.tasks.ingest", "ingest")
 EVALUATE = Task("jobs.tasks.evaluate", "evaluation")
 FIND_RATE = Task("jobs.tasks.find_rate", "learning-rate")
+SCORE = Task("jobs.tasks.score", "prediction")
 TRAIN = Task("jobs.tasks.train", "training")
-TASKS = {task.function: task for task in (INGEST, EVALUATE, FIND_RATE, TRAIN)}
+TASKS = {task.function: task for task in (INGEST, EVALUATE, FIND_RATE, SCORE, TRAIN)}
 QUEUES = tuple(task.queue for task in TASKS.values())  # a worker takes from the first that is not empty
 
 

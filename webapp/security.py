@@ -1,6 +1,5 @@
 """Who may do what. Closed by default: a view without `@allow` and outside `PUBLIC` answers nobody."""
 
-import hashlib
 import hmac
 import secrets
 import threading
@@ -11,8 +10,6 @@ from typing import TypeVar, cast
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import Flask, Response, current_app, g, redirect, request, url_for
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import select, update
@@ -20,21 +17,40 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import contains_eager
 from werkzeug.wrappers import Response as BaseResponse
 
-from webapp import errors
+from webapp import errors, throttle
 from webapp.models import ROLES, SCOPES, ApiToken, User, db, now
+from webapp.throttle import limiter as limiter
+from webapp.tokens import digest as digest
+from webapp.tokens import new_token as new_token
 
 # The one list of what is open to everybody: endpoint names.
 PUBLIC = frozenset(
-    {"static", "bootstrap.static", "assets.vendor", "auth.log_in", "auth.first_admin", "health.ready", "health.live"}
+    {
+        "static",
+        "bootstrap.static",
+        "assets.vendor",
+        "auth.log_in",
+        "auth.first_admin",
+        "health.ready",
+        "health.live",
+        "api.openapi_document",
+        "docs.page",
+    }
 )
-TOKEN_PREFIX = "bip_"  # noqa: S105  # lets scanners of leaked secrets recognise a token
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 hasher = PasswordHasher()
 _hashing = threading.Semaphore(2)  # each check takes 64 MiB for a moment; many at once must not exhaust the process
 login_manager = LoginManager()
 csrf = CSRFProtect()
-limiter = Limiter(get_remote_address, headers_enabled=True, in_memory_fallback_enabled=True)
+
+
+class Expired(errors.AppError):
+    """The token was valid once."""
+
+    status = 401
+
+
 View = TypeVar("View", bound=Callable[..., object])
 
 
@@ -87,7 +103,7 @@ def init_app(app: Flask) -> None:
     login_manager.init_app(app, add_context_processor=False)  # else every page, an error's too, asks the database
     login_manager.user_loader(_user_of_session)
     csrf.init_app(app)
-    limiter.init_app(app)
+    throttle.init_app(app)
     app.before_request(_guard)
     app.after_request(_headers)
     app.jinja_env.globals["may"] = may
@@ -118,7 +134,7 @@ def _guard() -> Response | BaseResponse | None:
 
 
 def _identify() -> Actor | None:
-    """The actor of this request. A request with an Authorization header is never a session's."""
+    """The actor of this request. A request with an Authorization header is never a session's. Raises Expired."""
     if "Authorization" in request.headers:
         token = _token_of(request.headers["Authorization"])
         return Actor(token.user, token) if token else None
@@ -147,6 +163,11 @@ def _token_of(header: str) -> ApiToken | None:
         .where(ApiToken.sha256 == digest(secret.strip()), ApiToken.revoked_at.is_(None), User.is_enabled)
     )
     token = db.session.scalar(statement)
+    if token and token.has_expired:
+        raise Expired(
+            f"The token '{token.name}' ({token.hint}…) expired on {token.expires_at:%Y-%m-%d}. "
+            "Make a new one on the page of the account."
+        )
     if token and (token.last_used_at is None or (now() - token.last_used_at).total_seconds() > 60):
         _note_use(token.id)
     return token
@@ -159,15 +180,6 @@ def _note_use(token_id: int) -> None:
         db.session.commit()
     except OperationalError:
         db.session.rollback()
-
-
-def digest(secret: str) -> str:
-    """The form in which a token is kept. The secret has 256 random bits, so a plain hash is enough."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def new_token() -> str:
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_password(password: str) -> str:

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     )
     admin_password: SecretStr = Field(SecretStr(""), description="Password that `create-admin` takes instead of asking")
     web_concurrency: int = Field(2, ge=1, le=256, description="Web processes")
-    web_threads: int = Field(8, ge=1, le=256, description="Threads of each web process")
+    web_threads: int = Field(16, ge=1, le=256, description="Threads of each web process")
     workers: int = Field(1, ge=0, le=256, description="Worker processes that `make run` starts")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device of a worker")
     weights_dir: Path | None = Field(None, description="Folder of pretrained weight files")
@@ -50,8 +50,12 @@ class Settings(BaseSettings):
     max_predict_mb: int = Field(100, ge=1, description="Largest request to `/predict`")
     max_image_mb: int = Field(30, ge=1, description="Largest image that `/predict` takes")
     max_images_per_request: int = Field(32, ge=1, le=1024, description="Images in one `/predict` request")
+    max_predicts_in_flight: int = Field(12, ge=1, description="Requests to `/predict` at once in one web process")
+    batch_days: float = Field(30, gt=0, description="Time until the results of a batch prediction are deleted")
     session_hours: float = Field(12, gt=0, description="Time until a person must log in again")
     login_limit: str = Field("10 per minute", description="Attempts to log in, for each address and account")
+    token_limit: str = Field("6000 per minute", description="Requests with one token")
+    address_limit: str = Field("12000 per minute", description="Requests from one address")
     trusted_proxies: int = Field(0, ge=0, description="Reverse proxies in front whose `X-Forwarded-*` is believed")
     heartbeat_timeout_s: float = Field(30, gt=1, description="Silence after which a job's worker counts as lost")
     max_attempts: int = Field(3, ge=1, description="Workers that one job may lose before it fails")
@@ -85,7 +89,7 @@ class Settings(BaseSettings):
             raise ValueError(f"Write a URL that begins with one of {', '.join(REDIS_SCHEMES)}.")
         return url
 
-    @field_validator("login_limit")
+    @field_validator("login_limit", "token_limit", "address_limit")
     @classmethod
     def _countable(cls, limit: str) -> str:
         try:

@@ -8,7 +8,7 @@ from flask import Flask, Request, current_app, request
 
 IN_MEMORY_BYTES = 1 << 20
 USUAL_BYTES = 1 << 20  # the largest request to an address that is in neither of these lists
-ARCHIVES = frozenset({"datasets.create", "api.create_dataset"})
+ARCHIVES = frozenset({"datasets.create", "api.create_dataset", "batches.create", "api_batches.create_batch_prediction"})
 PIECES = frozenset({"resumable.create", "resumable.append"})
 IMAGES = frozenset({"predictions.answer", "api.predict", "api.predict_short"})
 

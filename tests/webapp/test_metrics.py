@@ -42,6 +42,7 @@ def test_rows_and_waiting_jobs_are_counted(app: Flask, client: FlaskClient, auth
         ("platform_queue_jobs", "ingest"): 0,
         ("platform_queue_jobs", "evaluation"): 0,
         ("platform_queue_jobs", "learning-rate"): 0,
+        ("platform_queue_jobs", "prediction"): 0,
         ("platform_queue_jobs", "training"): 1,
     }
 

@@ -24,6 +24,8 @@ OPEN_TO_EVERYBODY = {
     "auth.first_admin",
     "health.ready",
     "health.live",
+    "api.openapi_document",
+    "docs.page",
 }
 
 

@@ -2,19 +2,22 @@
 
 import base64
 import binascii
+import functools
 import io
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar, get_origin
 
 from flask import current_app, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import FileStorage
 
-from webapp.api.schemas import DatasetOptions, EncodedImages
-from webapp.datasets.contents import Filter
+from webapp.api.sent import DatasetOptions, EncodedImages
 from webapp.errors import Invalid, UnsupportedMedia, fields_of
 from webapp.predictions.service import Upload
 
 Body = TypeVar("Body", bound=BaseModel)
+View = Callable[..., Any]
+Decorator = Callable[[View], View]
 RAW_TYPES = ("application/octet-stream", "application/dicom")
 
 
@@ -22,7 +25,7 @@ def body(model: type[Body]) -> Body:
     """The JSON body as `model`. Raises UnsupportedMedia, ValidationError."""
     if not request.is_json:
         raise UnsupportedMedia("Send the body as JSON with the header 'Content-Type: application/json'.")
-    return model.model_validate_json(_data() or b"null")
+    return model.model_validate_json(_data() or b"null", strict=True)
 
 
 def _data() -> bytes:
@@ -39,7 +42,7 @@ def _data() -> bytes:
 def dataset_options() -> DatasetOptions:
     """The form field `options`. Raises Invalid."""
     try:
-        return DatasetOptions.model_validate_json(request.form.get("options") or "{}")
+        return DatasetOptions.model_validate_json(request.form.get("options") or "{}", strict=True)
     except ValidationError as error:
         fields = {f"options.{name}".removesuffix(".body"): text for name, text in fields_of(error).items()}
         raise Invalid("; ".join(f"{name}: {text}" for name, text in fields.items()), fields) from error
@@ -51,6 +54,11 @@ def archive() -> FileStorage:
     if found is None:
         raise Invalid("The request has no file part named 'archive'.", {"archive": "a multipart file is needed"})
     return found
+
+
+def form(model: type[Body]) -> Body:
+    """The fields of a form as `model`; empty ones are none. Raises ValidationError."""
+    return model.model_validate({name: text for name, text in request.form.items() if text})
 
 
 def images() -> list[Upload]:
@@ -77,31 +85,58 @@ def _decoded(text: str) -> Upload:
         return Upload(None, io.BytesIO(), fault=f"The image is not base64 text: {error}.")
 
 
-def page_arguments() -> tuple[int, str | None]:
-    """`limit` and `cursor` of a list. Raises Invalid."""
-    return whole_number("limit", 25), request.args.get("cursor")
+def takes(model: type[Body]) -> Decorator:
+    """The view gets the JSON body as `model`, before what its address holds."""
+
+    def mark(view: View) -> View:
+        @functools.wraps(view)
+        def checked(**address: Any) -> Any:
+            return view(body(model), **address)
+
+        checked.takes = model  # type: ignore[attr-defined]  # read, as the marks below, by `webapp.api.openapi`
+        return checked
+
+    return mark
 
 
-def image_filter() -> Filter:
-    """Which images the query wants. Raises Invalid."""
-    return Filter(
-        **{name: request.args.get(name) or None for name in ("label", "split", "group", "issue")},
-        cluster=whole_number("cluster", 0) if "cluster" in request.args else None,
-        quarantined=switch("quarantined"),
-    )
+def asks(model: type[Body]) -> Decorator:
+    """The view gets the query parameters as `model`, before what its address holds."""
+
+    def mark(view: View) -> View:
+        @functools.wraps(view)
+        def checked(**address: Any) -> Any:
+            return view(_query(model), **address)
+
+        checked.asks = model  # type: ignore[attr-defined]
+        return checked
+
+    return mark
 
 
-def switch(name: str) -> bool | None:
-    """The query parameter `name`, which is 0 or 1; None where it is not given. Raises Invalid."""
-    text = request.args.get(name)
-    if text not in (None, "0", "1"):
-        raise Invalid(f"{name} must be 0 or 1.", {name: "0 or 1"})
-    return None if text is None else text == "1"
+def _query(model: type[Body]) -> Body:
+    """Empty parameters are none. Raises ValidationError, Invalid for one that is given twice."""
+    given: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        values = [text for text in request.args.getlist(name) if text]
+        if get_origin(field.annotation) is list:
+            given[name] = values
+        elif len(values) > 1:
+            raise Invalid(f"{name} is given {len(values)} times; give it once.", {name: "more than one value"})
+        elif values:
+            given[name] = values[0]
+    return model.model_validate(given)
 
 
-def whole_number(name: str, default: int) -> int:
-    """The query parameter `name`. Raises Invalid."""
-    text = request.args.get(name, str(default))
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise Invalid(f"{name} is '{text[:20]}'; it must be a whole number.", {name: "a whole number"})
-    return int(text)
+def may_take(content: dict[str, Any]) -> Decorator:
+    """Notes by media type the schema of each body that the view reads itself."""
+    return lambda view: _marked(view, content=content)
+
+
+def may_fail(*statuses: int) -> Decorator:
+    """Notes with which statuses the view may answer, beside those that follow from what it takes."""
+    return lambda view: _marked(view, fails=statuses)
+
+
+def _marked(view: View, **marks: Any) -> View:
+    vars(view).update(marks)
+    return view

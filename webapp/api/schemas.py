@@ -1,14 +1,14 @@
-"""What clients send and get: rows as JSON, bodies as models."""
+"""Rows as the `answers` that clients get."""
 
 import base64
 import datetime
-from typing import Any
+from typing import Any, overload
 
 from flask import url_for
-from pydantic import Field
 
-from ml.config import Frozen, IngestOptions, TrainConfig
-from webapp.models import MAX_ID, Activation, Dataset, Epoch, Evaluation, Experiment, ModelVersion, Study
+from ml.manifest import ImageRow
+from webapp.api import answers
+from webapp.models import Activation, BatchPrediction, Dataset, Epoch, Evaluation, Experiment, ModelVersion, Study
 from webapp.predictions.active import Loaded
 from webapp.predictions.service import Answered
 from webapp.registry import looks, report
@@ -20,63 +20,15 @@ from webapp.studies import service as studies
 DISAGREEMENTS_SENT = 200
 
 
-class DatasetOptions(IngestOptions):
-    """The `options` of an upload."""
-
-    review: bool = Field(False, description="Wait for a person to confirm what was found")
-
-
-class Confirmation(Frozen):
-    """What a person decided of a reviewed archive."""
-
-    options: IngestOptions = Field(default_factory=IngestOptions)
-
-
-class NewExperiment(Frozen):
-    dataset_id: int = Field(ge=1, le=MAX_ID)
-    name: str
-    config: TrainConfig = Field(default_factory=TrainConfig)
-
-
-class NewStudy(Frozen):
-    dataset_id: int = Field(ge=1, le=MAX_ID)
-    name: str
-    kind: str
-    k: int
-    config: TrainConfig = Field(default_factory=TrainConfig)
-
-
-class NewDataset(Frozen):
-    """A data set of a finished resumable upload, or a well-known one."""
-
-    source: str = ""
-    upload: str = Field("", max_length=43)
-    name: str = ""
-    options: DatasetOptions = Field(default_factory=DatasetOptions)
-
-
-class NewEvaluation(Frozen):
-    version: int = Field(ge=1, le=MAX_ID)
-    dataset_id: int = Field(ge=1, le=MAX_ID)
-    split: str = "test"
-    robustness: bool = False
-
-
-class Reason(Frozen):
-    reason: str
-
-
-class EncodedImages(Frozen):
-    """Images as base64 text."""
-
-    images: list[str] = Field(min_length=1)
-
-
+@overload
+def moment(value: datetime.datetime) -> str: ...
+@overload
+def moment(value: datetime.datetime | None) -> str | None: ...
 def moment(value: datetime.datetime | None) -> str | None:
     return value.isoformat() if value else None
 
 
-def dataset(row: Dataset, is_whole: bool = True) -> dict[str, Any]:
+def dataset(row: Dataset, is_whole: bool = True) -> answers.Dataset:
     """What clients read of a data set. In lists without its change, which may name every image."""
     return {
         "id": row.id,
@@ -108,25 +60,40 @@ def dataset(row: Dataset, is_whole: bool = True) -> dict[str, Any]:
     }
 
 
-def epoch(row: Epoch) -> dict[str, Any]:
+def image(number: int, row: ImageRow) -> answers.Image:
+    """One line of a manifest, without its place in the packs, which is the store's own affair."""
     return {
-        name: getattr(row, name)
-        for name in (
-            "number",
-            "attempt",
-            "train_loss",
-            "train_accuracy",
-            "validation_loss",
-            "validation_accuracy",
-            "validation_auc",
-            "learning_rate",
-            "seconds",
-            "images_per_s",
-        )
+        "number": number,
+        "path": row.path,
+        "label": row.label,
+        "split": row.split,
+        "group": row.group,
+        "sha256": row.sha256,
+        "width": row.width,
+        "height": row.height,
+        "cluster": row.cluster,
+        "quarantined": row.quarantined,
+        "metadata": row.metadata,
+        "issues": row.issues,
     }
 
 
-def experiment(row: Experiment) -> dict[str, Any]:
+def epoch(row: Epoch) -> answers.Epoch:
+    return {
+        "number": row.number,
+        "attempt": row.attempt,
+        "train_loss": row.train_loss,
+        "train_accuracy": row.train_accuracy,
+        "validation_loss": row.validation_loss,
+        "validation_accuracy": row.validation_accuracy,
+        "validation_auc": row.validation_auc,
+        "learning_rate": row.learning_rate,
+        "seconds": row.seconds,
+        "images_per_s": row.images_per_s,
+    }
+
+
+def experiment(row: Experiment) -> answers.Experiment:
     tested = registry.test_evaluation(row.version) if row.version else None
     return {
         "id": row.id,
@@ -158,7 +125,7 @@ def experiment(row: Experiment) -> dict[str, Any]:
     }
 
 
-def study(row: Study) -> dict[str, Any]:
+def study(row: Study) -> answers.Study:
     found = results.of(row)
     return {
         "id": row.id,
@@ -186,7 +153,7 @@ def study(row: Study) -> dict[str, Any]:
     }
 
 
-def version(row: ModelVersion, active: Activation | None) -> dict[str, Any]:
+def version(row: ModelVersion, active: Activation | None) -> answers.Version:
     tested = registry.test_evaluation(row)
     return {
         "version": row.id,
@@ -210,7 +177,7 @@ def version(row: ModelVersion, active: Activation | None) -> dict[str, Any]:
     }
 
 
-def activation(row: Activation) -> dict[str, Any]:
+def activation(row: Activation) -> answers.Activation:
     return {
         "version": row.version_id,
         "name": row.version.name,
@@ -221,7 +188,7 @@ def activation(row: Activation) -> dict[str, Any]:
     }
 
 
-def evaluation(row: Evaluation) -> dict[str, Any]:
+def evaluation(row: Evaluation) -> answers.Evaluation:
     return {
         "id": row.id,
         "version": row.version_id,
@@ -241,7 +208,30 @@ def evaluation(row: Evaluation) -> dict[str, Any]:
     }
 
 
-def comparison(compared: Compared) -> dict[str, Any]:
+def batch_prediction(row: BatchPrediction) -> answers.BatchPrediction:
+    results: answers.BatchResults = {
+        "csv": url_for("api_batches.batch_results_csv", batch_id=row.id),
+        "json": url_for("api_batches.batch_results_json", batch_id=row.id),
+    }
+    return {
+        "id": row.id,
+        "name": row.name,
+        "status": row.status,
+        "version": row.version_id,
+        "images": row.images,
+        "errors": row.errors,
+        "left_out": row.left_out,
+        "failed_because": row.failed_because,
+        "attempts": row.attempts,
+        "created_at": moment(row.created_at),
+        "started_at": moment(row.started_at),
+        "finished_at": moment(row.finished_at),
+        "results": results if row.results_sha256 else None,
+        "url": url_for("api_batches.read_batch_prediction", batch_id=row.id),
+    }
+
+
+def comparison(compared: Compared) -> answers.Comparison:
     ground, shown = compared.ground, compared.shown
     numbers = [row.id for row in compared.versions]
     disagreements = shown.disagreements if shown else []
@@ -276,7 +266,7 @@ def comparison(compared: Compared) -> dict[str, Any]:
     }
 
 
-def predictions(loaded: Loaded, answered: list[Answered], request_id: str) -> dict[str, Any]:
+def predictions(loaded: Loaded, answered: list[Answered], request_id: str) -> answers.Predictions:
     return {
         "model": {"version": loaded.version, "name": loaded.name},
         "predictions": [_prediction(item) for item in answered],

@@ -1,13 +1,18 @@
 """Searches on the REST interface: for a learning rate, and for better settings."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, url_for
 from sqlalchemy import select
+from typing_extensions import TypedDict
 
-from ml.space import SENSIBLE, Plan
-from webapp.api import bodies
-from webapp.api.schemas import NewExperiment, moment
+from ml.rate_curve import RateCurve
+from ml.space import SENSIBLE, Dimension, Plan
+from webapp.api import sent
+from webapp.api.answers import Configuration, JobStatus
+from webapp.api.bodies import asks, takes
+from webapp.api.schemas import moment
+from webapp.api.shapes import Accepted, Dumped, Moment, Page, Probability
 from webapp.models import RateSearch, Search
 from webapp.pagination import page_of
 from webapp.rates import service as rates
@@ -16,11 +21,59 @@ from webapp.searches import service as searches
 from webapp.security import actor, allow
 
 bp = Blueprint("api_searches", __name__, url_prefix="/api/v1")
-Json = dict[str, Any]
-Accepted = tuple[Json, int]
 
 
-def rate_search(row: RateSearch) -> Json:
+class FoundRate(TypedDict):
+    """A learning-rate range test; `curve` and a suggestion where it has ended well."""
+
+    id: int
+    name: str
+    dataset_id: int
+    status: JobStatus
+    progress: Probability
+    config: Configuration
+    curve: Annotated[dict[str, Any], Dumped(RateCurve)] | None
+    suggested_rate: float | None
+    device: str | None
+    failed_because: str | None
+    attempts: int
+    created_at: Moment
+    finished_at: Moment | None
+    url: str
+
+
+class FoundTrial(TypedDict):
+    number: int
+    experiment: int
+    status: JobStatus
+    state: str
+    values: dict[str, Any]
+    score: float | None
+    pruned_epoch: int | None
+
+
+class FoundSettings(TypedDict):
+    """A search for better settings: its trials in their order, the number of the best, what each setting mattered."""
+
+    id: int
+    name: str
+    dataset_id: int
+    status: str
+    failed_because: str | None
+    config: Configuration
+    plan: Annotated[dict[str, Any], Dumped(Plan)]
+    trials: list[FoundTrial]
+    best: int | None
+    importance: dict[str, float]
+    created_at: Moment
+    finished_at: Moment | None
+    url: str
+
+
+Dimensions = dict[str, Annotated[dict[str, Any], Dumped(Dimension)]]
+
+
+def rate_search(row: RateSearch) -> FoundRate:
     return {
         "id": row.id,
         "name": row.name,
@@ -41,37 +94,34 @@ def rate_search(row: RateSearch) -> Json:
 
 @bp.post("/learning-rate-searches")
 @allow("researcher")
-def create_rate_search() -> Accepted:
-    wanted = bodies.body(NewExperiment)
+@takes(sent.NewExperiment)
+def create_rate_search(wanted: sent.NewExperiment) -> Accepted[FoundRate]:
     return rate_search(rates.create(wanted.dataset_id, wanted.name, wanted.config, actor().user)), 202
 
 
 @bp.get("/learning-rate-searches")
 @allow("viewer")
-def list_rate_searches() -> Json:
-    page = page_of(select(RateSearch), RateSearch, *bodies.page_arguments())
+@asks(sent.PageArguments)
+def list_rate_searches(asked: sent.PageArguments) -> Page[FoundRate]:
+    page = page_of(select(RateSearch), RateSearch, asked.limit, asked.cursor)
     return {"items": [rate_search(row) for row in page.items], "next": page.next}
 
 
 @bp.get("/learning-rate-searches/<int:rate_search_id>")
 @allow("viewer")
-def read_rate_search(rate_search_id: int) -> Json:
+def read_rate_search(rate_search_id: int) -> FoundRate:
     return rate_search(rates.get(rate_search_id))
 
 
 @bp.post("/learning-rate-searches/<int:rate_search_id>/cancel")
 @allow("researcher")
-def cancel_rate_search(rate_search_id: int) -> Accepted:
+def cancel_rate_search(rate_search_id: int) -> Accepted[FoundRate]:
     row = rates.get(rate_search_id)
     rates.cancel(row, actor().user)
     return rate_search(row), 202
 
 
-class NewSearch(NewExperiment):
-    plan: Plan
-
-
-def search(row: Search) -> Json:
+def search(row: Search) -> FoundSettings:
     found = results.of(row)
     return {
         "id": row.id,
@@ -103,35 +153,36 @@ def search(row: Search) -> Json:
 
 @bp.get("/search-space")
 @allow("viewer")
-def search_space() -> Json:
-    """The settings that a search may vary, each with its sensible values."""
+def search_space() -> Dimensions:
+    """The settings that a search may vary, by name, each with its sensible values."""
     return {name: dimension.model_dump(mode="json", exclude_defaults=True) for name, dimension in SENSIBLE.items()}
 
 
 @bp.post("/searches")
 @allow("researcher")
-def create_search() -> Accepted:
-    wanted = bodies.body(NewSearch)
+@takes(sent.NewSearch)
+def create_search(wanted: sent.NewSearch) -> Accepted[FoundSettings]:
     row = searches.create(wanted.dataset_id, wanted.name, wanted.config, wanted.plan, actor().user)
     return search(row), 202
 
 
 @bp.get("/searches")
 @allow("viewer")
-def list_searches() -> Json:
-    page = page_of(select(Search), Search, *bodies.page_arguments())
+@asks(sent.PageArguments)
+def list_searches(asked: sent.PageArguments) -> Page[FoundSettings]:
+    page = page_of(select(Search), Search, asked.limit, asked.cursor)
     return {"items": [search(row) for row in page.items], "next": page.next}
 
 
 @bp.get("/searches/<int:search_id>")
 @allow("viewer")
-def read_search(search_id: int) -> Json:
+def read_search(search_id: int) -> FoundSettings:
     return search(searches.get(search_id))
 
 
 @bp.post("/searches/<int:search_id>/cancel")
 @allow("researcher")
-def cancel_search(search_id: int) -> Accepted:
+def cancel_search(search_id: int) -> Accepted[FoundSettings]:
     row = searches.get(search_id)
     searches.cancel(row, actor().user)
     return search(row), 202

@@ -1,58 +1,99 @@
 """Version 1 of the REST interface, on answers of the past: their history, their truth, their drift."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from flask import Blueprint, request
-from pydantic import Field, model_validator
+from flask import Blueprint
+from typing_extensions import TypedDict
 
-from ml.config import Frozen
-from webapp.api import bodies
+from ml.drift import Drift
+from ml.intervals import Score
+from webapp.api import sent
+from webapp.api.bodies import asks, takes
 from webapp.api.schemas import moment
-from webapp.models import MAX_ID, Feedback, Prediction
+from webapp.api.shapes import Dumped, Moment, Page, Probability
+from webapp.models import Feedback, Prediction
 from webapp.predictions import drift, feedback, history
-from webapp.predictions.feedback import MOST, SCORES
+from webapp.predictions.feedback import SCORES
 from webapp.registry import service as registry
 from webapp.security import actor, allow
 
-bp = Blueprint("watching_api", __name__, url_prefix="/api/v1")
-Json = dict[str, Any]
+bp = Blueprint("api_watching", __name__, url_prefix="/api/v1")
 
 
-class Truth(Frozen):
-    request_id: str = Field(max_length=64)
-    image: int = Field(0, ge=0, le=MAX_ID, description="Place of the image within its request")
-    truth: str = Field(max_length=200)
+class Account(TypedDict):
+    id: int
+    email: str
 
 
-class Truths(Frozen):
-    """One truth by itself, or several as `items`."""
+class Token(TypedDict):
+    id: int
+    name: str
 
-    items: list[Truth] = Field(min_length=1, max_length=MOST)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_is_several(cls, given: Any) -> Any:
-        return {"items": [given]} if isinstance(given, dict) and "items" not in given else given
+class GivenAnswer(TypedDict):
+    """An answer of the past; without a label where the image lay outside the domain."""
+
+    id: int
+    request_id: str
+    image: int
+    image_sha256: str
+    version: int
+    label: str | None
+    decision: str | None
+    probability: Probability | None
+    probabilities: dict[str, Probability]
+    truth: str | None
+    user: Account
+    token: Token | None
+    latency_ms: float
+    created_at: Moment
+
+
+class Told(TypedDict):
+    """The truth of one answered image, beside the answer."""
+
+    request_id: str
+    image: int
+    version: int
+    label: str | None
+    truth: str
+
+
+class AllTold(TypedDict):
+    items: list[Told]
+
+
+class Watching(TypedDict):
+    """How right the answers were where the truth is known, and how each window drifted from validation."""
+
+    version: int
+    feedback: int
+    live: dict[str, Annotated[dict[str, Any], Dumped(Score)] | None]
+    validation_images: int | None
+    drift: dict[str, Annotated[dict[str, Any], Dumped(Drift)]]
 
 
 @bp.get("/predictions")
 @allow("viewer")
-def list_predictions() -> Json:
-    page = history.page(history.wanted(request.args), *bodies.page_arguments())
+@asks(sent.AnswerArguments)
+def list_predictions(asked: sent.AnswerArguments) -> Page[GivenAnswer]:
+    """The answers that were given, newest first."""
+    page = history.page(asked.wanted(), asked.limit, asked.cursor)
     return {"items": [_answer(row) for row in page.items], "next": page.next}
 
 
 @bp.post("/feedback")
 @allow("viewer", scope="predict")
-def give_feedback() -> Json:
+@takes(sent.Truths)
+def give_feedback(given: sent.Truths) -> AllTold:
     """The truth of one answered image, or of several as `items`; all of it is kept, or none."""
-    truths = [feedback.Truth(**vars(item)) for item in bodies.body(Truths).items]
+    truths = [feedback.Truth(**vars(item)) for item in given.items]
     return {"items": [_told(row) for row in feedback.give(truths, actor().user)]}
 
 
 @bp.get("/versions/<int:version_id>/watching")
 @allow("viewer")
-def watch_version(version_id: int) -> Json:
+def watch_version(version_id: int) -> Watching:
     """How right the answers were where the truth is known, and how each window drifted from validation."""
     version = registry.get(version_id)
     live, watched = next(iter(feedback.live_scores(version.id)), None), drift.watch(version)
@@ -66,7 +107,7 @@ def watch_version(version_id: int) -> Json:
     }
 
 
-def _answer(row: Prediction) -> Json:
+def _answer(row: Prediction) -> GivenAnswer:
     return {
         "id": row.id,
         "request_id": row.request_id,
@@ -85,7 +126,7 @@ def _answer(row: Prediction) -> Json:
     }
 
 
-def _told(row: Feedback) -> Json:
+def _told(row: Feedback) -> Told:
     answer = row.prediction
     return {
         "request_id": answer.request_id,

@@ -1,5 +1,6 @@
 """People and their tokens."""
 
+import datetime
 import re
 import secrets
 
@@ -13,6 +14,7 @@ from webapp.security import digest, hash_password, is_password, new_token
 
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 MIN_PASSWORD_LENGTH = 10
+MAX_TOKEN_DAYS = 3650
 
 
 def has_users() -> bool:
@@ -122,17 +124,24 @@ def _admins() -> int:
     return db.session.scalar(statement) or 0
 
 
-def create_token(user: User, name: str, scope: str, by: User | None) -> tuple[ApiToken, str]:
-    """A new token and its secret, which is shown once and kept only as a hash. Raises Invalid."""
+def create_token(user: User, name: str, scope: str, by: User | None, days: int | None = None) -> tuple[ApiToken, str]:
+    """A new token and its secret, which is shown once and kept only as a hash. Raises Invalid.
+
+    It ends after so many days; without them when it is revoked.
+    """
     name = " ".join(name.split())
     if not 1 <= len(name) <= 100:
         raise Invalid("The name of a token must have 1 to 100 characters.", {"name": "1 to 100 characters"})
     if scope not in SCOPES:
         raise Invalid(f"The scope is '{scope}'; it must be one of {', '.join(SCOPES)}.", {"scope": ", ".join(SCOPES)})
+    if days is not None and not 1 <= days <= MAX_TOKEN_DAYS:
+        text = f"1 to {MAX_TOKEN_DAYS}"
+        raise Invalid(f"A token ends after {text} days, or never where the days are left out.", {"days": text})
     secret = new_token()
     token = ApiToken(user=user, name=name, scope=scope, hint=secret[:8], sha256=digest(secret))
+    token.expires_at = None if days is None else now() + datetime.timedelta(days=days)
     db.session.add(token)
-    audit.record("token.create", token, by, owner=user.id, scope=scope)
+    audit.record("token.create", token, by, owner=user.id, scope=scope, days=days)
     db.session.commit()
     return token, secret
 

@@ -147,10 +147,20 @@ def create_token() -> Page:
     """The account with the secret of the new token, which no later page shows again."""
     user = actor().user
     try:
-        _, secret = service.create_token(user, request.form.get("name", ""), request.form.get("scope", ""), by=user)
+        _, secret = service.create_token(
+            user, request.form.get("name", ""), request.form.get("scope", ""), by=user, days=_days()
+        )
     except AppError as error:
         return _account_page(error), error.status
     return _account_page(secret=secret), 201
+
+
+def _days() -> int | None:
+    """How long a new token is to last; None where nothing is typed. Raises Invalid."""
+    text = request.form.get("days", "").strip()
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 6):
+        raise Invalid(f"The days are '{text[:20]}'; write a whole number, or nothing.", {"days": "a whole number"})
+    return int(text) if text else None
 
 
 @bp.post("/account/tokens/<int:token_id>/revoke")

@@ -8,13 +8,11 @@ from sqlalchemy import select
 
 from ml.config import IngestOptions
 from ml.sources import SOURCES
-from webapp import audit, objects, queue
-from webapp.errors import Conflict, Invalid, NotFound, UnsupportedMedia
+from webapp import archives, audit, objects, queue
+from webapp.errors import Conflict, Invalid, NotFound
 from webapp.models import Dataset, Evaluation, Experiment, RateSearch, Search, Study, User, db, find, move
 from webapp.resumable import service as resumable
 from webapp.storage import Store
-
-MAGIC = {b"PK\x03\x04": 0, b"PK\x05\x06": 0, b"\x1f\x8b": 0, b"\xfd7zXZ\x00": 0, b"BZh": 0, b"ustar": 257}
 
 
 def store() -> Store:
@@ -29,9 +27,7 @@ def create_from_archive(
 
     With `needs_review` a worker looks at the archive only, and a person confirms what it found.
     """
-    name = clean_name(name)
-    _refuse_other_formats(stream)
-    dataset = Dataset(name=name, archive_part_sha256s=[store().keep(stream)], needs_review=needs_review)
+    dataset = Dataset(name=clean_name(name), archive_part_sha256s=archives.keep(stream), needs_review=needs_review)
     return _begin(dataset, options, user)
 
 
@@ -39,12 +35,8 @@ def create_from_upload(
     upload_id: str, name: str, options: IngestOptions, user: User, needs_review: bool = False
 ) -> Dataset:
     """The same from a finished resumable upload, whose pieces the data set takes over. Raises NotFound, Conflict."""
-    upload = resumable.get(upload_id, user)
-    if not upload.is_complete:
-        raise Conflict(f"The upload has {upload.received} of {upload.length} bytes. Send the rest first.")
+    upload = archives.finished(upload_id, user)
     name = clean_name(name or PurePath(upload.filename).name.partition(".")[0] or "Upload")
-    with store().open(upload.part_sha256s[0]) as first:
-        _refuse_other_formats(first)
     dataset = Dataset(name=name, archive_part_sha256s=resumable.hand_over(upload), needs_review=needs_review)
     return _begin(dataset, options, user)
 
@@ -87,18 +79,6 @@ def clean_name(name: str) -> str:
     if not 1 <= len(name) <= 200 or not name.isprintable():
         raise Invalid("The name must have 1 to 200 printable characters.", {"name": "1 to 200 characters"})
     return name
-
-
-def _refuse_other_formats(stream: BinaryIO) -> None:
-    """Judges by the first bytes: the name and the MIME type that a client sends say nothing."""
-    head = stream.read(512)
-    stream.seek(0)
-    if not head:
-        raise Invalid("The archive is empty (0 bytes). Choose the file again.", {"archive": "0 bytes"})
-    if not any(head[offset:].startswith(magic) for magic, offset in MAGIC.items()):
-        raise UnsupportedMedia(
-            "This is no zip, tar, tar.gz, tar.xz or npz file. Pack the class folders into one of these."
-        )
 
 
 def get(dataset_id: int) -> Dataset:

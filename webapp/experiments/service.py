@@ -4,9 +4,10 @@ from sqlalchemy import select, update
 
 from ml.config import TrainConfig
 from webapp import audit, queue
+from webapp.cancelling import cancel as cancel
 from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
-from webapp.models import Experiment, ModelVersion, User, db, find, stop
+from webapp.models import Experiment, ModelVersion, User, db, find
 from webapp.studies import members
 
 AGAIN = " (again)"
@@ -62,17 +63,6 @@ def get(experiment_id: int) -> Experiment:
     if experiment is None:
         raise NotFound(f"There is no experiment {experiment_id}.")
     return experiment
-
-
-def cancel(experiment: Experiment, user: User) -> None:
-    """Stops the experiment: at once where it waits, at its next step where it runs. Raises Conflict."""
-    if not stop(Experiment, experiment.id):
-        db.session.rollback()
-        raise Conflict(
-            f"Experiment {experiment.id} has {experiment.status}; only a waiting or running one can be cancelled."
-        )
-    audit.record("experiment.cancel", experiment, user)
-    db.session.commit()
 
 
 def resume(experiment: Experiment, user: User) -> None:

@@ -9,7 +9,7 @@ from flask import Blueprint, g, render_template, request
 from ml import images
 from ml.errors import MlError
 from webapp.errors import AppError
-from webapp.predictions import service
+from webapp.predictions import service, turns
 from webapp.predictions.active import active_model
 from webapp.security import actor, allow
 
@@ -30,7 +30,8 @@ def answer() -> tuple[str, int]:
     loaded, found, problem, status = active_model().current(), None, None, 200
     upload, explains = _upload(), bool(loaded and loaded.predictor.can_explain)
     try:
-        loaded, (found,) = service.predict([upload], actor(), explains)
+        with turns.taken():
+            loaded, (found,) = service.predict([upload], actor(), explains)
     except AppError as error:
         problem, status = str(error), error.status
     except MlError as error:

@@ -2,10 +2,11 @@
 
 from ml.config import TrainConfig
 from webapp import audit, queue
+from webapp.cancelling import cancel as cancel
 from webapp.datasets import service as datasets
-from webapp.errors import Conflict, NotFound
+from webapp.errors import NotFound
 from webapp.experiments import service as experiments
-from webapp.models import RateSearch, User, db, find, stop
+from webapp.models import RateSearch, User, db, find
 
 
 def create(dataset_id: int, name: str, config: TrainConfig, user: User) -> RateSearch:
@@ -33,14 +34,3 @@ def found(row: RateSearch) -> dict[str, float]:
     """The field of a configuration that the test suggests; empty while, or where, it suggests none."""
     rate = row.curve["suggested_rate"] if row.curve else None
     return {} if rate is None else {"learning_rate": rate}
-
-
-def cancel(row: RateSearch, user: User) -> None:
-    """Stops the test: at once where it waits, at its next step where it runs. Raises Conflict."""
-    if not stop(RateSearch, row.id):
-        db.session.rollback()
-        raise Conflict(
-            f"Learning rate search {row.id} has {row.status}; only a waiting or running one can be cancelled."
-        )
-    audit.record("rate_search.cancel", row, user)
-    db.session.commit()

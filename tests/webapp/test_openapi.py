@@ -1,0 +1,70 @@
+"""The OpenAPI document tells of every route for client systems, and of nothing else."""
+
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from webapp.api import openapi
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> dict:
+    answer = client.get("/api/v1/openapi.json")  # as nobody
+    assert answer.status_code == 200
+    return answer.json
+
+
+def routes(app: Flask) -> set[tuple[str, str]]:
+    """Path and verb of every route for client systems."""
+    return {
+        (re.sub(r"<(?:int:)?(\w+)>", r"{\1}", rule.rule), verb.lower())
+        for rule in app.url_map.iter_rules()
+        if re.match(r"/api/v1/|/predict$|/health", rule.rule)
+        for verb in rule.methods - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_every_route_is_described_and_every_described_one_exists(app: Flask, document: dict) -> None:
+    described = {(path, verb) for path, verbs in document["paths"].items() for verb in verbs}
+    assert described == routes(app)
+    assert len({one["operationId"] for verbs in document["paths"].values() for one in verbs.values()}) == len(described)
+
+
+def test_every_answer_has_a_shape(app: Flask) -> None:
+    """But for two, which are JSON Schemas themselves."""
+    vague = {one.endpoint for one in openapi.operations(app) if str(one.answer[0]).startswith("dict")}
+    assert vague == {"api.config_schema", "api.openapi_document"}
+
+
+def test_every_reference_leads_somewhere(document: dict) -> None:
+    for reference in set(re.findall(r"'\$ref': '#/([^']+)'", str(document))):
+        found = document
+        for part in reference.split("/"):
+            found = found[part]
+
+
+def test_the_document_tells_who_may_and_what_is_open(document: dict) -> None:
+    paths = document["paths"]
+    assert "scope predict" in paths["/predict"]["post"]["description"]
+    assert paths["/health"]["get"]["security"] == []
+    assert {"401", "403", "422", "429", "503"} <= paths["/predict"]["post"]["responses"].keys()
+
+
+def test_limits_of_hyperparameters_are_those_of_the_form(document: dict) -> None:
+    epochs = document["components"]["schemas"]["TrainConfig"]["properties"]["epochs"]
+    assert (epochs["minimum"], epochs["type"]) == (1, "integer")
+
+
+def test_the_page_is_readable_without_an_account_and_names_every_operation(client: FlaskClient, document: dict) -> None:
+    page = client.get("/api/docs").text
+    for path in document["paths"]:
+        assert path in page
+    assert "TrainConfig" in page
+    assert 'href="#schema-Problem"' in page
+
+
+def test_health_answers_as_described(client: FlaskClient, document: dict) -> None:
+    described = document["components"]["schemas"]["Health"]["properties"]
+    assert client.get("/health").json.keys() == described.keys()

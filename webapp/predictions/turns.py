@@ -1,0 +1,38 @@
+"""The queue in front of the model: bounded, so that a process that is asked too much says so at once."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from flask import Flask, current_app
+
+from webapp.errors import Unavailable
+from webapp.settings import Settings
+
+
+class Busy(Unavailable):
+    retry_after_s = 1
+
+
+def init_app(app: Flask) -> None:
+    app.extensions["predict_turns"] = threading.BoundedSemaphore(places(app.extensions["settings"]))
+
+
+def places(settings: Settings) -> int:
+    """How many requests one process answers at once: at least one thread is left for pages and for `/health`."""
+    return min(settings.max_predicts_in_flight, max(1, settings.web_threads - 1))
+
+
+@contextlib.contextmanager
+def taken() -> Iterator[None]:
+    """A place within the `with` block, to be taken before the body is read. Raises Busy where none is free."""
+    turns: threading.BoundedSemaphore = current_app.extensions["predict_turns"]
+    if not turns.acquire(blocking=False):
+        limit = places(current_app.extensions["settings"])
+        raise Busy(
+            f"This process answers {limit} requests already (APP_MAX_PREDICTS_IN_FLIGHT). Try again in a second."
+        )
+    try:
+        yield
+    finally:
+        turns.release()
