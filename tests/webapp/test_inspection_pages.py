@@ -17,6 +17,7 @@ from tests.factories import Auth
 from tests.webapp.test_gallery import changed_rows
 from webapp import objects
 from webapp.models import Evaluation, ModelVersion, db
+from webapp.registry import inspection
 
 PAGES = "/versions/1/evaluations/1"
 TRAINED_ON = re.compile(r'href="/datasets/1/images/(\d+)[^"]*"[^>]*>\s*<img[^>]*training image')
@@ -123,6 +124,10 @@ def test_robustness_is_a_table_on_its_page_in_the_report_and_in_the_api(
     assert "-4.2 (-10.0 to +1.0)" in report
     assert "was not measured for this page" not in report
     assert client.get("/api/v1/evaluations/1", headers=auth.token()).json["robustness"]["n"] == 2
+
+
+def test_every_change_has_its_words() -> None:
+    assert set(inspection.CHANGES) == set(robustness.STRENGTHS)
 
 
 def test_robustness_is_measured_on_demand(inspected: Flask, client: FlaskClient, auth: Auth) -> None:

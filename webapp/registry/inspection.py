@@ -78,5 +78,5 @@ def measure(version_id: int, evaluation_id: int) -> BaseResponse:
 @bp.app_template_filter()
 def change(outcome: dict[str, Any]) -> str:
     """What was done to the images of an outcome, in words."""
-    words = CHANGES.get(outcome["change"], "Unchanged")
+    words = CHANGES[outcome["change"]] if outcome["strength"] is not None else "Unchanged"
     return words.format(outcome["strength"]).replace("%", "\u202f%")
