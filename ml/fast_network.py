@@ -64,8 +64,9 @@ class _Stage(nn.Sequential):
 
     def hand_on(self) -> None:
         """Lets both convolutions begin by handing their input on; channels beyond it stay random."""
-        for convolution in (self[0], self[4]):
-            nn.init.dirac_(convolution.weight.data[: convolution.in_channels])
+        for module in self:
+            if isinstance(module, nn.Conv2d):
+                nn.init.dirac_(module.weight.data[: module.in_channels])
 
 
 class _Brightest(nn.Module):
