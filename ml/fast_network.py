@@ -56,21 +56,20 @@ class _Stage(nn.Sequential):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(
-            _convolution(channels_in, channels_out),
+            nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
             nn.MaxPool2d(2),
             nn.BatchNorm2d(channels_out, momentum=_BATCH_NORM_MOMENTUM),
             nn.GELU(),
-            _convolution(channels_out, channels_out),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels_out, momentum=_BATCH_NORM_MOMENTUM),
             nn.GELU(),
         )
 
-
-def _convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
-    """Begins by handing its input on; further channels are random."""
-    convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
-    nn.init.dirac_(convolution.weight.data[:channels_in])
-    return convolution
+    def hand_on(self) -> None:
+        """Lets both convolutions begin by handing their input on; channels beyond it stay random."""
+        for module in self:
+            if isinstance(module, nn.Conv2d):
+                nn.init.dirac_(module.weight.data[: module.in_channels])
 
 
 class _Brightest(nn.Module):
@@ -102,10 +101,13 @@ HALVES = Halves(_grid, lambda body, features_NC: body.head(body.pool[1](features
 def body(stride: int, dropout: float, classes: int) -> nn.Module:
     """About two million parameters. An image shrunk by `stride` should have 16 to 63 pixels a side."""
     widths = (2 * _FILTERS, 64, 256, 256)
+    stages = [_Stage(before, after) for before, after in pairwise(widths)]
+    for stage in stages[1:]:  # the first one mixes: of grey images most components are 0, which no batch norm stands
+        stage.hand_on()
     parts = {
         "whitening": Whitening(stride),
         "activation": nn.GELU(),
-        "stages": nn.Sequential(*(_Stage(before, after) for before, after in pairwise(widths))),
+        "stages": nn.Sequential(*stages),
         "pool": nn.Sequential(_Brightest(), nn.Dropout(dropout)),
         "head": _Head(widths[-1], classes),
     }

@@ -197,9 +197,11 @@ def test_patches_of_training_images_are_uncorrelated_and_of_unit_variance_once_w
     torch.testing.assert_close(seen_NCHW[:, :12], -seen_NCHW[:, 12:])
 
 
-def test_grey_images_are_whitened_without_blowing_up_what_they_lack() -> None:
+def test_grey_images_lack_most_components_and_blow_up_neither_values_nor_gradients() -> None:
     grey_NCHW = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16), np.uint8).repeat(3, axis=1)
     network = networks.build(_config("cnn_fast"), 2)
     networks.look_at_images(network, grey_NCHW)
-    with torch.no_grad():
-        assert network.body.whitening(network.normalize(torch.from_numpy(grey_NCHW))).abs().max() < 10
+    images_NCHW = torch.from_numpy(grey_NCHW)
+    assert network.body.whitening(network.normalize(images_NCHW)).abs().max() < 10
+    torch.nn.functional.cross_entropy(network(images_NCHW), torch.arange(20) % 2).backward()
+    assert all(weight.grad.abs().max() < 1 for weight in network.parameters())
