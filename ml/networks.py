@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.config import TrainConfig
-from ml.halves import Halves, linear_halves, swish_halves
+from ml.halves import Halves, SwishHalves
 from ml.torchvision_cpu import torchvision
 
 # Of ImageNet's training set; the pretrained networks expect them, the small one does not mind.
@@ -153,7 +153,7 @@ def _small_network_grid(body: Any, images_NCHW: Tensor) -> Tensor:
     return grid_NCHW
 
 
-_SMALL_NETWORK = linear_halves(_small_network_grid, "head", lambda body, features_NC: body.pool[2](features_NC))
+_SMALL_NETWORK = Halves(_small_network_grid, "head", "pool.2")
 
 
 def _resnet18(config: TrainConfig, classes: int) -> nn.Module:
@@ -170,7 +170,7 @@ def _resnet18_grid(body: Any, images_NCHW: Tensor) -> Tensor:
     return grid_NCHW
 
 
-_RESNET18 = linear_halves(_resnet18_grid, "fc", lambda body, features_NC: body.avgpool[1](features_NC))
+_RESNET18 = Halves(_resnet18_grid, "fc", "avgpool.1")
 
 _RESNET18_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",), ("fc",))
 
@@ -186,7 +186,12 @@ def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
     return body
 
 
-_MOBILENET_V3 = swish_halves(lambda body, images_NCHW: body.features(images_NCHW), "classifier")
+def _mobilenet_v3_grid(body: Any, images_NCHW: Tensor) -> Tensor:
+    grid_NCHW: Tensor = body.features(images_NCHW)
+    return grid_NCHW
+
+
+_MOBILENET_V3 = SwishHalves(_mobilenet_v3_grid, "classifier")
 _MOBILENET_V3_STAGES = (("features",), ("classifier",))
 
 _DOWNLOADS = "https://download.pytorch.org/models/"
