@@ -83,11 +83,6 @@ _ALL: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
         "Larger images, averaged weights, stronger changes of the images",
         80, 20, _CNN | _BEST | {"learning_rate": 2e-3, "image_size_px": 96},
     ),
-    "cnn-fast": (
-        "Small network, fast",
-        "Few epochs on many images, by what the speed records on CIFAR-10 teach",
-        60, 10, _FAST,
-    ),
     "resnet18-quick": (
         "ResNet18, quick look",
         "The last two stages from ImageNet weights at 128 px",
@@ -132,6 +127,11 @@ _ALL: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
         "EfficientNet-Lite0, best",
         "Averaged weights, stronger changes of the images, mirror images at test",
         8, 4, _EFFICIENTNET | _BEST,
+    ),
+    "cnn-fast": (
+        "Small network, fast",
+        "Few epochs on many images, by what the speed records on CIFAR-10 teach",
+        60, 10, _FAST,
     ),
 }  # fmt: skip
 
