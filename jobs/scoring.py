@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from jobs.work import Work
 from ml.archive import unlabelled
-from ml.artifact import Card
 from ml.config import ArchiveLimits
 from ml.errors import BadArchive
 from webapp.models import BatchPrediction, db
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 def score(work: Work) -> None:
     """Scores the archive of the row, which is forgotten afterwards; the results are one object of the store."""
     from ml import batches
-    from ml.serving import Predictor
+    from webapp.predictions import active
 
     batch = db.session.get_one(BatchPrediction, work.attempt.row_id)
     version = batch.version
@@ -36,8 +35,8 @@ def score(work: Work) -> None:
             yield one
 
     path = work.scratch / "results"
-    with work.archive_of(batch) as archive, work.store.fetch(version.model_sha256) as model:
-        predictor = Predictor(model, Card.model_validate(version.card), threads=0)
+    predictor = active.load(work.store, version, threads=0)
+    with work.archive_of(batch) as archive:
         candidates = unlabelled(archive, ArchiveLimits(), leave_out, work.attempt.report)
         batches.write(path, counted(batches.score(predictor, candidates)))
     if not counts["images"]:

@@ -34,13 +34,11 @@ class Scored(Frozen):
 
 def score(predictor: Predictor, candidates: Iterable[Candidate]) -> Iterator[Scored]:
     """What the version says of each image, in their order, at the operating point of its card."""
-    card = predictor.card
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST)) as threads:
         for batch in _batches(candidates):
-            found = list(threads.map(partial(_input, spec=card.input), [decode for _, decode in batch]))
+            found = list(threads.map(partial(_input, spec=predictor.card.input), [decode for _, decode in batch]))
             inputs = [one for one in found if not isinstance(one, BadImage)]
-            probabilities_NK = predictor.probabilities(np.stack(inputs)) if inputs else np.zeros((0, len(card.classes)))
-            answers = iter(predictor.judge(probabilities_NK, card.operating_point))
+            answers = iter(predictor.answers_of(np.stack(inputs)) if inputs else ())
             for (path, _), one in zip(batch, found, strict=True):
                 bad = isinstance(one, BadImage)
                 yield Scored(path=path, error=str(one)) if bad else Scored(path=path, answer=next(answers))

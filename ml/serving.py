@@ -134,7 +134,10 @@ class Predictor:
         """What the model says of each decoded image, computed in one batch."""
         if not images_HWC:
             return []
-        batch_NCHW = np.stack([images.to_input(image_HWC, self.card.input) for image_HWC in images_HWC])
+        return self.answers_of(np.stack([images.to_input(image_HWC, self.card.input) for image_HWC in images_HWC]))
+
+    def answers_of(self, batch_NCHW: NDArray[np.uint8]) -> list[Answer]:
+        """The same of images as `ml.images.to_input` makes them."""
         if self.domain is None:
             return self.judge(self.probabilities(batch_NCHW), self.card.operating_point)
         return self._answered(batch_NCHW, self.see(batch_NCHW))

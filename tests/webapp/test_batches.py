@@ -15,8 +15,11 @@ from werkzeug.test import TestResponse
 
 from jobs import janitor, tasks, work
 from ml.images import encode_canonical
-from tests.factories import Auth, make_activation, make_user, make_version
+from tests.answers import guard
+from tests.factories import Auth, make_activation, make_dataset, make_experiment, make_user, make_version
+from tests.ml.factories import encoded, noise
 from webapp import objects
+from webapp.datasets import contents
 from webapp.models import BatchPrediction, db, now
 
 URL = "/api/v1/batch-predictions"
@@ -70,6 +73,22 @@ def test_each_image_is_answered_as_by_predict_and_a_bad_one_is_an_error_in_its_r
     alone = client.post("/predict", data=BRIGHT, headers=headers | {"Content-Type": "image/png"}).json["predictions"][0]
     assert found[0]["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
     assert {found[0][name] == alone[name] for name in ("label", "decision", "operating_point")} == {True}
+
+
+def test_an_image_outside_the_domain_gets_no_label(
+    app: Flask, client: FlaskClient, auth: Auth, score: Callable[[int], None]
+) -> None:
+    headers = auth.token("write")
+    with app.app_context():
+        dataset = make_dataset(train=40, validation=40)
+        version = make_version(make_experiment(dataset, status="succeeded"))
+        guard(version)
+        make_activation(version)
+        usual = contents.image_bytes(dataset, 45)
+    sent = send(client, headers, archive(noise_png=encoded(noise()), usual_png=usual))
+    score(sent.json["id"])
+    found = client.get(f"{URL}/{sent.json['id']}/results.json", headers=headers).json["items"]
+    assert [(one["in_domain"], one["label"]) for one in found] == [(False, None), (True, "malignant")]
 
 
 def test_results_are_a_table_in_which_no_name_becomes_a_formula(

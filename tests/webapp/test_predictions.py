@@ -130,6 +130,7 @@ def test_a_page_of_noise_gets_no_label_and_an_image_of_the_kind_does(client: Fla
     nothing = dict.fromkeys(("label", "decision", "probability", "heatmap_png", "operating_point", "filename"))
     assert found == {**nothing, "probabilities": {}, "in_domain": False, "abstained": True}
     with client.application.app_context():
+        assert journal().flush()
         assert [row.label for row in db.session.scalars(select(Prediction).order_by(Prediction.id))] == [
             "malignant",
             None,

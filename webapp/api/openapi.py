@@ -19,7 +19,7 @@ from webapp.models import MAX_ID
 from webapp.security import PUBLIC, Rule
 
 Json = dict[str, Any]
-PATHS = ("/api/v1/", "/predict", "/health")  # where every route is described
+PATHS = re.compile(r"/api/v1/|/predict$|/health")  # where every route is described
 SILENT = {"HEAD", "OPTIONS"}
 VARIABLE = re.compile(r"<(?:(\w+):)?(\w+)>")
 API_BLUEPRINT = re.compile(r"^api(_\w+)?\.")
@@ -102,7 +102,7 @@ class Operation:
 def operations(app: Flask) -> Iterator[Operation]:
     """All that the document describes, in the order of the routes."""
     for rule in app.url_map.iter_rules():
-        if rule.rule.startswith(PATHS):
+        if PATHS.match(rule.rule):
             for method in sorted((rule.methods or set()) - SILENT):
                 yield Operation(rule.rule, method.lower(), rule.endpoint, app.view_functions[rule.endpoint])
 

@@ -106,12 +106,16 @@ class ActiveModel:
     def _predictor(self, version: ModelVersion) -> Predictor:
         if self.loaded and self.loaded.version == version.id:
             return self.loaded.predictor
-        store: Store = current_app.extensions["store"]
-        with store.fetch(version.model_sha256) as path:
-            verify(path, version.model_sha256)
-            predictor = Predictor(path, Card.model_validate(version.card), domain=_domain(store, version))
+        predictor = load(current_app.extensions["store"], version)
         predictor.self_test()
         return predictor
+
+
+def load(store: Store, version: ModelVersion, threads: int = 1) -> Predictor:
+    """The version, ready to answer. Raises BadArtifact, DamagedObject, MissingObject, ValidationError."""
+    with store.fetch(version.model_sha256) as path:
+        verify(path, version.model_sha256)
+        return Predictor(path, Card.model_validate(version.card), threads, _domain(store, version))
 
 
 def _domain(store: Store, version: ModelVersion) -> Domain | None:
