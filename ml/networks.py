@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ml import efficientnet, fast_network
 from ml.config import TrainConfig
 from ml.fast_network import Whitening
-from ml.halves import Halves, linear_halves, swish_halves
+from ml.halves import Halves, SwishHalves
 from ml.torchvision_cpu import torchvision
 
 # Of ImageNet's training set; torchvision's networks expect them, the small one does not mind.
@@ -163,7 +163,7 @@ def _small_network_grid(body: Any, images_NCHW: Tensor) -> Tensor:
     return grid_NCHW
 
 
-_SMALL_NETWORK = linear_halves(_small_network_grid, "head", lambda body, features_NC: body.pool[2](features_NC))
+_SMALL_NETWORK = Halves(_small_network_grid, "head", "pool.2")
 
 
 def _fast_network(config: TrainConfig, classes: int) -> nn.Module:
@@ -184,7 +184,7 @@ def _resnet18_grid(body: Any, images_NCHW: Tensor) -> Tensor:
     return grid_NCHW
 
 
-_RESNET18 = linear_halves(_resnet18_grid, "fc", lambda body, features_NC: body.avgpool[1](features_NC))
+_RESNET18 = Halves(_resnet18_grid, "fc", "avgpool.1")
 
 _RESNET18_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",), ("fc",))
 
@@ -200,7 +200,12 @@ def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
     return body
 
 
-_MOBILENET_V3 = swish_halves(lambda body, images_NCHW: body.features(images_NCHW), "classifier")
+def _mobilenet_v3_grid(body: Any, images_NCHW: Tensor) -> Tensor:
+    grid_NCHW: Tensor = body.features(images_NCHW)
+    return grid_NCHW
+
+
+_MOBILENET_V3 = SwishHalves(_mobilenet_v3_grid, "classifier")
 _MOBILENET_V3_STAGES = (("features",), ("classifier",))
 
 _SMALL_STAGES = (("stages.0",), ("stages.1",), ("stages.2",), ("head",))
@@ -237,7 +242,7 @@ REGISTRY: dict[str, Architecture] = {
         efficientnet.body,
         "classifier",
         efficientnet.STAGES,
-        linear_halves(efficientnet.grid, "classifier", efficientnet.dropped),
+        efficientnet.HALVES,
         _all_but_trainable(efficientnet.STAGES),
         imagenet_file=efficientnet.imagenet_file,
         normalize=lambda: Normalize(efficientnet.MEAN_RGB, efficientnet.STD_RGB),

@@ -54,6 +54,7 @@ def test_answers_are_counted_by_the_version_that_gave_them(app: Flask, client: F
         version_id, image = version.id, contents.image_bytes(version.experiment.dataset, 0)
     for _ in range(3):
         client.post("/predict", data=image, headers=headers | {"Content-Type": "image/png"})
+    assert app.extensions["journal"].flush()
     found = read(client, headers)
     assert found["platform_predictions_total", str(version_id)] == 3
     assert found["platform_active_version",] == found["platform_loaded_version",] == version_id

@@ -18,14 +18,14 @@ from webapp.settings import Settings
 def test_ringing_twice_makes_one_job(context: Flask) -> None:
     assert queue.ring(queue.TRAIN, 7)
     assert queue.ring(queue.TRAIN, 7)
-    assert queue.lengths() == {"ingest": 0, "evaluation": 0, "learning-rate": 0, "training": 1}
+    assert queue.lengths() == {"ingest": 0, "evaluation": 0, "learning-rate": 0, "prediction": 0, "training": 1}
 
 
 def test_rows_with_similar_numbers_have_jobs_of_their_own(context: Flask) -> None:
     for row_id in (1, 11, 12):
         queue.ring(queue.TRAIN, row_id)
     queue.ring(queue.INGEST, 1)
-    assert queue.lengths() == {"ingest": 1, "evaluation": 0, "learning-rate": 0, "training": 3}
+    assert queue.lengths() == {"ingest": 1, "evaluation": 0, "learning-rate": 0, "prediction": 0, "training": 3}
 
 
 def test_a_waiting_row_knows_its_place(context: Flask) -> None:
@@ -65,6 +65,6 @@ def test_workers_that_registered_are_listed(context: Flask) -> None:
     worker = SimpleWorker(list(queue.QUEUES), connection=queue.connection(), serializer=JSONSerializer)
     worker.register_birth()
     (found,) = queue.workers()
-    assert (found["name"], found["queues"]) == (worker.name, ["ingest", "evaluation", "learning-rate", "training"])
+    assert (found["name"], found["queues"]) == (worker.name, list(queue.QUEUES))
     worker.register_death()
     assert queue.workers() == []

@@ -31,7 +31,7 @@ def test_only_what_succeeded_is_run_again_and_not_by_a_viewer(app: Flask, client
     auth.logout()
     auth.login("viewer")
     assert client.post("/experiments/1/again", data=auth.form()).status_code == 403
-    assert "again" not in client.get("/experiments/1").text
+    assert "/experiments/1/again" not in client.get("/experiments/1").text
 
 
 def test_a_version_says_that_it_scores_as_the_first_run_did(app: Flask, client: FlaskClient, auth: Auth) -> None:

@@ -115,7 +115,7 @@ def test_who_may_not_upload_is_refused_before_the_body_is_read(app: Flask) -> No
     auth = Auth(app.test_client())
     viewer = auth.token(role="viewer")
     larger = [rule for rule in app.url_map.iter_rules() if rule.endpoint in ARCHIVES | IMAGES]
-    assert len(larger) == 5
+    assert len(larger) == 7
     for rule in larger:
         for headers in ({}, {"Authorization": "Bearer wrong"}, viewer if rule.endpoint in ARCHIVES else {}):
             answer = app.test_client().post(
