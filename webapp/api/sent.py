@@ -153,10 +153,17 @@ class Explain(Query):
     explain: Literal["0", "1"] = Field("0", description="1: with a map of where the model looked")
 
 
+def _may_be_empty(schema: dict[str, Any]) -> None:
+    """As in every query what is empty is not asked for; the format of a moment would forbid it."""
+    schema["anyOf"].append({"const": ""})
+
+
 class AnswerArguments(PageArguments, history.Filter):
     """Which answers of the past, and which page of them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    since: history.Moment | None = Field(None, json_schema_extra=_may_be_empty)
+    until: history.Moment | None = Field(None, json_schema_extra=_may_be_empty, description="Not itself")
 
     def wanted(self) -> history.Filter:
         return history.Filter(**{name: getattr(self, name) for name in history.Filter.model_fields})
