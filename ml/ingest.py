@@ -120,10 +120,17 @@ def _manifest(intake: Intake) -> Manifest:
             issues=[*image.issues, *of_copies, *of_outliers],
         )
         for image, group, split, cluster, is_waiting, of_copies, of_outliers in zip(
-            packed, groups, chosen, clusters, waiting, copies, outliers, strict=True
+            _handed_out(packed), groups, chosen, clusters, waiting, copies, outliers, strict=True
         )
     )
     return trainable(Manifest(classes=classes, positive_class=_positive_class(classes, options), rows=rows))
+
+
+def _handed_out(packed: list[Packed]) -> Iterator[Packed]:
+    """The images in their order, each forgotten at once: its row takes its place in memory."""
+    packed.reverse()
+    while packed:
+        yield packed.pop()
 
 
 def _groups(packed: Sequence[Packed]) -> list[str | None]:
