@@ -25,7 +25,11 @@ def program() -> str:
 
 @pytest.mark.skipif(not (DATA / "breastmnist_64.npz").is_file(), reason="APP_TEST_DATA has no breastmnist_64.npz")
 def test_the_small_network_learns_breastmnist_and_answers_over_rest(tmp_path: Path) -> None:
-    (tmp_path / "first_run.py").write_text(program())
+    quick = program().replace(
+        'presets()["cnn-solid"]', 'presets()["cnn-quick"]'
+    )  # what the solid one learns: benchmarks
+    assert quick != program()
+    (tmp_path / "first_run.py").write_text(quick)
     with running_site(tmp_path) as site:
         site.wait_until_healthy()
         settings = Settings(data_dir=tmp_path / "var", redis_url="redis://127.0.0.1:1")
@@ -36,6 +40,6 @@ def test_the_small_network_learns_breastmnist_and_answers_over_rest(tmp_path: Pa
         done = subprocess.run(command, env=os.environ | place, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     auc, low = map(float, re.findall(r"auc\s+([\d.]+)\s+\(([\d.]+) to", done.stdout)[0])
-    assert auc >= 0.86
+    assert auc >= 0.7
     assert low < auc
-    assert int(re.findall(r"(\d+) of 20 test images right", done.stdout)[0]) >= 13, done.stdout
+    assert int(re.findall(r"(\d+) of 20 test images right", done.stdout)[0]) >= 11, done.stdout
