@@ -70,7 +70,7 @@ _EFFICIENTNET: dict[str, Any] = {
 _ALL: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
     "cnn-quick": (
         "Small network, quick look",
-        "A few epochs: is there anything to learn?",
+        "To see whether there is anything to learn",
         8, 2, _CNN | {"learning_rate": 3e-3},
     ),
     "cnn-solid": (
