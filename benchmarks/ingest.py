@@ -120,7 +120,7 @@ def _platform(archive: Path, folder: Path) -> int:
     from ml.config import ArchiveLimits, IngestOptions
     from ml.ingest import ingest
 
-    return len(ingest(archive, folder, IngestOptions(), ArchiveLimits(), lambda done: None).manifest.rows)
+    return ingest(archive, folder, IngestOptions(), ArchiveLimits()).report.images
 
 
 def _plain(archive: Path, folder: Path) -> int:

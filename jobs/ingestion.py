@@ -1,6 +1,7 @@
 """Data sets: row -> ml -> row. An archive is looked at or read, a well-known set fetched, a version changed."""
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from ml import preview, revision, sources
 from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadArchive, BadConfig
 from ml.ingest import IngestReport
-from ml.manifest import Manifest
+from ml.outline import Outline
 from webapp.models import Dataset, db
 
 
@@ -69,7 +70,8 @@ def _ingest(work: Work, dataset: Dataset) -> None:
         folder.mkdir()
         done = ingestion.ingest(source, folder, options, ArchiveLimits(), report)
     work.attempt.report(phase="storing")
-    _publish(work, done.manifest, [work.keep(path) for path in done.pack_paths], done.report)
+    packs = [work.keep(path) for path in done.pack_paths]
+    _publish(work, done.outline, done.manifest_path, packs, done.report)
 
 
 def _revise(work: Work, dataset: Dataset, parent: Dataset) -> None:
@@ -85,21 +87,24 @@ def _revise(work: Work, dataset: Dataset, parent: Dataset) -> None:
         revised = revision.revise(manifest, packs, change, folder, options.splits, report)
     work.attempt.report(phase="storing")
     addresses = [parent.pack_sha256s[pack] if isinstance(pack, int) else work.keep(pack) for pack in revised.packs]
-    _publish(work, revised.manifest, addresses, revised.report, difference=revised.difference.model_dump(mode="json"))
+    path = work.scratch / ingestion.MANIFEST_NAME
+    revised.manifest.write(path)
+    difference = revised.difference.model_dump(mode="json")
+    _publish(work, revised.manifest.outline(), path, addresses, revised.report, difference=difference)
 
 
-def _publish(work: Work, manifest: Manifest, packs: list[str], report: IngestReport, **more: Any) -> None:
-    path = work.scratch / "manifest.jsonl.gz"
-    manifest.write(path)
+def _publish(
+    work: Work, outline: Outline, manifest_path: Path, packs: list[str], report: IngestReport, **more: Any
+) -> None:
     work.attempt.end(
         "ready",
-        sha256=manifest.content_sha256(),
-        manifest_sha256=work.keep(path),
+        sha256=outline.content_sha256(),
+        manifest_sha256=work.keep(manifest_path),
         pack_sha256s=packs,
-        images=len(manifest.rows),
-        groups=len({row.group for row in manifest.rows if row.group}),
-        classes=[{"name": name, **counts} for name, counts in manifest.counts().items()],
-        positive_class=manifest.positive_class,
+        images=len(outline),
+        groups=len(set(filter(None, outline.groups))),
+        classes=[{"name": name, **counts} for name, counts in outline.counts().items()],
+        positive_class=outline.positive_class,
         report=report.model_dump(mode="json") | more,
         progress=1.0,
         phase="",

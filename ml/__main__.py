@@ -114,8 +114,8 @@ def _ingest(chosen: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         source = _source(chosen, limits, Path(scratch))
         done = ingest(source, chosen.out, options, limits, lambda images: _show(f"{images} images"))
-    print(f"\n{len(done.manifest.rows)} images, sha256 {done.manifest.content_sha256()}")
-    for label, counts in done.manifest.counts().items():
+    print(f"\n{done.report.images} images, sha256 {done.outline.content_sha256()}")
+    for label, counts in done.outline.counts().items():
         print(f"  {label:20} " + "  ".join(f"{split} {n}" for split, n in counts.items()))
     for issue in done.report.issues:
         print(f"  {issue.severity}: {issue.message}")

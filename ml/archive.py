@@ -4,7 +4,7 @@ The content decides what the file is, never its name. Nothing is unpacked to dis
 lead anywhere.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from ml.images import Header
 from ml.labels import MAX_MB, NAMES, Row, Table
 from ml.layout import Anywhere, Layout, LeftOut, image_path, may_be_dicom, printable
 from ml.patterns import Pattern
+from ml.spool import Spool
 
 LeftOutReport = Callable[[str, str], None]  # path, reason
 
@@ -68,7 +69,7 @@ class Archive:
     path: Path
     kind: str
     limits: ArchiveLimits
-    spans: tuple[Span, ...]
+    spans: Spool[Span]
     layout: Layout
     table: Table | None
     label_rule: str
@@ -180,14 +181,15 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
     kind = _kind(path, limits)
     if kind == "npz":
         rule = "The class is the number in the array of labels"
-        return Archive(path, kind, limits, (), Layout.of(()), None, rule, None, None)
+        return Archive(path, kind, limits, Spool(Span), Layout.of(()), None, rule, None, None)
     paths: list[str] = []
-    spans: list[Span] = []
+    spans = Spool(Span)
     table: Table | None = None
     names: cifar.Names | None = None
     for entry in _entries(kind, path, limits):
         tick()
-        spans += [entry.span] if entry.span else []
+        if entry.span:
+            spans.add(entry.span)
         table = table or _table(entry)
         if entry.obstacle is None and cifar.is_names(printable(entry.name).removeprefix("./")):
             names = cifar.Names.read(entry.read())
@@ -198,16 +200,14 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
             continue
     if names is not None:
         rule = "The class is the label in the batches of CIFAR"
-        return Archive(path, kind, limits, tuple(spans), Layout.of(()), None, rule, None, None, names)
+        return Archive(path, kind, limits, spans, Layout.of(()), None, rule, None, None, names)
     excluded = masks.propose(paths)
     masks_of = Pattern(excluded, "exclude pattern") if excluded else None
     kept = [path for path in paths if not (masks_of and masks_of.search(path))]
     layout = Layout.of(kept)
     grouped = None if table and table.has_groups else grouping.propose(kept, 0 if table else layout.class_depth)
     rule = f"The class is in the table {table.name}" if table else layout.rule
-    return Archive(
-        path, kind, limits, tuple(spans), layout, table, rule, grouped.pattern if grouped else None, excluded
-    )
+    return Archive(path, kind, limits, spans, layout, table, rule, grouped.pattern if grouped else None, excluded)
 
 
 def candidates(
@@ -221,7 +221,7 @@ def unlabelled(
     path: Path, limits: ArchiveLimits, left_out: LeftOutReport, tick: Callable[[], None] = lambda: None
 ) -> Iterator[Candidate]:
     """The images of the archive wherever they lie, with no class: to be scored, not learned from. Raises BadArchive."""
-    archive = Archive(path, _kind(path, limits), limits, (), Anywhere.of(()), None, "", None, None)
+    archive = Archive(path, _kind(path, limits), limits, Spool(Span), Anywhere.of(()), None, "", None, None)
     yield from archive.candidates(left_out, tick)
 
 
@@ -254,7 +254,7 @@ def _given(value: Any) -> Any:
     return value
 
 
-def _entries(kind: str, path: Path, limits: ArchiveLimits, spans: Sequence[Span] = ()) -> Iterator[Entry]:
+def _entries(kind: str, path: Path, limits: ArchiveLimits, spans: Spool[Span] | None = None) -> Iterator[Entry]:
     """All files of the archive; those of a tar without reading its headers, where their spans are known."""
     budget = Budget(path, limits)
     if kind == "zip":

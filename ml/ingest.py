@@ -1,19 +1,21 @@
 """From an archive to a data set: every image decoded once, checked, split, packed, and written down."""
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import compress
 from pathlib import Path
-from typing import cast
+from sys import intern
+from typing import Self, cast
 
-from ml import quality, similarity, splits
+from ml import manifest, quality, similarity, splits
 from ml.archive import Candidate, look
 from ml.config import ArchiveLimits, Frozen, IngestOptions, Split, SplitShares
 from ml.errors import BadArchive, BadConfig
 from ml.intake import Intake, Packed
 from ml.manifest import ImageRow, Manifest, propose_positive_class
+from ml.outline import Outline
 from ml.pack import PackWriter
 from ml.preview import settled
 from ml.quality import Issue, Refused
@@ -43,11 +45,17 @@ class IngestReport(Frozen):
 
 @dataclass(frozen=True)
 class Ingested:
-    """A data set on disk: `manifest` is also written beside the packs, as `manifest.jsonl.gz`."""
+    """A data set on disk."""
 
-    manifest: Manifest
+    outline: Outline
+    manifest_path: Path
     pack_paths: list[Path]
     report: IngestReport
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest, read from its file."""
+        return Manifest.read(self.manifest_path)
 
 
 def ingest(
@@ -66,110 +74,141 @@ def ingest(
     options = settled(options, archive) if archive else options
     with PackWriter(folder) as packs, Intake(packs, options, limits, lambda: report(intake.done)) as intake:
         given = archive.candidates(intake.leave_out, lambda: report(intake.done)) if archive else source
-        del archive  # what it knows of every file takes memory
         for candidate in cast(Iterable[Candidate], given):
             intake.take(candidate)
             report(intake.done)
         intake.finish()
         packs.close()
-        with _collector_paused():
-            manifest = _manifest(intake)
-    manifest.write(folder / MANIFEST_NAME)
-    return Ingested(manifest, packs.paths, reported(manifest, intake.rejected, intake.left_out, options.splits))
+        outline = _outline(intake)
+    manifest_path = folder / MANIFEST_NAME
+    manifest.write(manifest_path, outline, _rows(outline, intake.packed))
+    return Ingested(
+        outline, manifest_path, packs.paths, reported(outline, intake.rejected, intake.left_out, options.splits)
+    )
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Rows by the ten thousand come into being, and none is garbage: the collector need not go through them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+@dataclass(slots=True)
+class _Known:
+    """What the decisions about all images need of each, in columns; equal texts are one object."""
+
+    paths: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    given_splits: list[Split | None] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    patients: list[int | None] = field(default_factory=list)
+    sha256s: list[str] = field(default_factory=list)
+    areas_px: list[int] = field(default_factory=list)
+    issues: list[list[str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, packed: Iterable[Packed]) -> Self:
+        known = cls()
+        for image in packed:
+            known.paths.append(image.path)
+            known.labels.append(intern(image.label))
+            known.given_splits.append(image.given_split)
+            known.groups.append(image.group and intern(image.group))
+            known.patients.append(image.patient)
+            known.sha256s.append(image.sha256)
+            known.areas_px.append(image.width * image.height)
+            known.issues.append(image.issues)
+        return known
 
 
-def _manifest(intake: Intake) -> Manifest:
+def _outline(intake: Intake) -> Outline:
     """The images with their splits and findings. Raises BadArchive, BadConfig."""
-    packed, options = intake.packed, intake.options
-    labels = [image.label for image in packed]
+    known, options = _Known.of(intake.packed), intake.options
     _check_names(intake)
-    _check_classes(Counter(labels), intake)
-    _check_groups(packed, options)
-    classes = tuple(sorted(set(labels)))
-    groups, hashes = _groups(packed), [image.sha256 for image in packed]
-    clusters = similarity.clusters(intake.prints, hashes)
-    chosen = _split(packed, labels, splits.units(groups, clusters, [image.path for image in packed]), options)
-    waiting = quality.quarantined(labels, clusters)
-    copies = quality.of_copies(labels, chosen, hashes, clusters, groups, waiting)
-    outliers = quality.of_outliers([(image.width, image.height) for image in packed], intake.prints)
-    rows = tuple(
-        ImageRow(
+    _check_classes(Counter(known.labels), intake)
+    _check_groups(known, options)
+    classes = tuple(sorted(set(known.labels)))
+    groups = _groups(known)
+    clusters = similarity.clusters(intake.prints, known.sha256s)
+    chosen = _split(known, splits.units(groups, clusters, known.paths), options)
+    waiting = quality.quarantined(known.labels, clusters)
+    copies = quality.of_copies(known.labels, chosen, known.sha256s, clusters, groups, waiting)
+    outliers = quality.of_outliers(known.areas_px, intake.prints)
+    return trainable(
+        Outline(
+            classes=classes,
+            positive_class=_positive_class(classes, options),
+            paths=known.paths,
+            labels=known.labels,
+            splits=chosen,
+            groups=groups,
+            sha256s=known.sha256s,
+            clusters=clusters,
+            quarantined=waiting,
+            issues=[(*own, *beside, *among) for own, beside, among in zip(known.issues, copies, outliers, strict=True)],
+        )
+    )
+
+
+def _rows(outline: Outline, packed: Iterable[Packed]) -> Iterator[ImageRow]:
+    """The rows of the manifest, one at a time."""
+    for number, image in enumerate(packed):
+        yield ImageRow(
             path=image.path,
             label=image.label,
-            split=split,
-            group=group,
+            split=outline.splits[number],
+            group=outline.groups[number],
             sha256=image.sha256,
             width=image.width,
             height=image.height,
-            **image.place._asdict(),
-            cluster=cluster,
-            quarantined=is_waiting,
+            pack=image.pack,
+            member=image.member,
+            offset=image.offset,
+            length=image.length,
+            thumbnail_offset=image.thumbnail_offset,
+            thumbnail_length=image.thumbnail_length,
+            cluster=outline.clusters[number],
+            quarantined=outline.quarantined[number],
             metadata=image.metadata,
-            issues=[*image.issues, *of_copies, *of_outliers],
+            issues=list(outline.issues[number]),
         )
-        for image, group, split, cluster, is_waiting, of_copies, of_outliers in zip(
-            _handed_out(packed), groups, chosen, clusters, waiting, copies, outliers, strict=True
-        )
-    )
-    return trainable(Manifest(classes=classes, positive_class=_positive_class(classes, options), rows=rows))
 
 
-def _handed_out(packed: list[Packed]) -> Iterator[Packed]:
-    """The images in their order, each forgotten at once: its row takes its place in memory."""
-    packed.reverse()
-    while packed:
-        yield packed.pop()
-
-
-def _groups(packed: Sequence[Packed]) -> list[str | None]:
+def _groups(known: _Known) -> list[str | None]:
     """The group of each image; a patient of DICOM files is named by a number, in the order of the smallest paths."""
-    first: dict[str, str] = {}
-    for image in packed:
-        if image.patient:
-            first[image.patient] = min(first.get(image.patient, image.path), image.path)
-    numbers = {patient: f"patient {n:03d}" for n, patient in enumerate(sorted(first, key=first.__getitem__), start=1)}
-    return [image.group or (numbers[image.patient] if image.patient else None) for image in packed]
+    first: dict[int, str] = {}
+    for patient, path in zip(known.patients, known.paths, strict=True):
+        if patient is not None:
+            first[patient] = min(first.get(patient, path), path)
+    names = {patient: f"patient {n:03d}" for n, patient in enumerate(sorted(first, key=first.__getitem__), start=1)}
+    return [
+        group or (None if patient is None else names[patient])
+        for group, patient in zip(known.groups, known.patients, strict=True)
+    ]
 
 
-def _split(
-    packed: Sequence[Packed], labels: Sequence[str], units: Sequence[str | None], options: IngestOptions
-) -> list[Split]:
+def _split(known: _Known, units: Sequence[str | None], options: IngestOptions) -> list[Split]:
     """The given splits, completed; leaks between them are repaired where that is asked for."""
-    given = [image.given_split for image in packed]
-    chosen = splits.complete(given, labels, units, [image.path for image in packed], options.splits, options.seed)
+    chosen = splits.complete(known.given_splits, known.labels, units, known.paths, options.splits, options.seed)
     return splits.repaired(chosen, units) if options.repair else chosen
 
 
 def reported(
-    manifest: Manifest, rejected: Sequence[Refused], left_out: Sequence[Refused], shares: SplitShares
+    outline: Outline, rejected: Sequence[Refused], left_out: Sequence[Refused], shares: SplitShares
 ) -> IngestReport:
     """What a person should know of the data set before it is trained on."""
-    rows = [row for row in manifest.rows if not row.quarantined]
-    units = splits.units([row.group for row in rows], [row.cluster for row in rows], [row.path for row in rows])
+    usable = [not is_waiting for is_waiting in outline.quarantined]
+    units = splits.units(
+        list(compress(outline.groups, usable)),
+        list(compress(outline.clusters, usable)),
+        list(compress(outline.paths, usable)),
+    )
     by_chance = splits.divided_by_chance(units, shares)
     return IngestReport(
-        images=len(manifest.rows),
+        images=len(outline),
         rejected=list(rejected[:MAX_LISTED]),
         rejected_count=len(rejected),
         left_out=list(left_out[:MAX_LISTED]),
         left_out_count=len(left_out),
-        issues=quality.findings(manifest, rejected, left_out),
-        quarantined=len(manifest.rows) - len(rows),
-        leaks=sum(splits.divided([row.split for row in rows], units)),
+        issues=quality.findings(outline, rejected, left_out),
+        quarantined=len(outline) - len(units),
+        leaks=sum(splits.divided(list(compress(outline.splits, usable)), units)),
         divided_by_chance=round(by_chance),
-        divided_share=by_chance / max(len(rows), 1),
+        divided_share=by_chance / max(len(units), 1),
     )
 
 
@@ -200,20 +239,20 @@ def _check_classes(counts: Counter[str], intake: Intake) -> None:
         )
 
 
-def _check_groups(packed: Sequence[Packed], options: IngestOptions) -> None:
+def _check_groups(known: _Known, options: IngestOptions) -> None:
     """Refuses a pattern that would protect no patient although it was meant to. Raises BadConfig."""
-    if options.group_pattern and all(image.group is None for image in packed):
+    if options.group_pattern and not any(known.groups):
         raise BadConfig(
-            f"The group pattern '{options.group_pattern}' matches no path, such as '{packed[0].path}'. Correct it."
+            f"The group pattern '{options.group_pattern}' matches no path, such as '{known.paths[0]}'. Correct it."
         )
 
 
-def trainable(manifest: Manifest) -> Manifest:
-    """The same manifest. Raises BadArchive where a class has nothing to learn from."""
-    for label, counts in manifest.counts().items():
+def trainable(outline: Outline) -> Outline:
+    """The same outline. Raises BadArchive where a class has nothing to learn from."""
+    for label, counts in outline.counts().items():
         if counts["train"] == 0:
             raise BadArchive(f"Class '{label}' has no training images. Add some to its training folder.")
-    return manifest
+    return outline
 
 
 def _first_reason(intake: Intake) -> str:

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from sys import intern
 from typing import NamedTuple, Self
 
 from ml.archive import Candidate
@@ -12,29 +11,34 @@ from ml.config import ArchiveLimits, IngestOptions, Split
 from ml.errors import BadImage
 from ml.fingerprints import Fingerprints
 from ml.looking import IMAGES_AT_ONCE, Decode, Looking, Seen, is_small
-from ml.pack import PackWriter, Place
+from ml.pack import PackWriter
 from ml.patterns import Pattern
 from ml.quality import Refused
+from ml.spool import Spool
 
 _AHEAD = 16  # batches on their way: enough for all cores, few enough for the memory
 _TICK_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """An image that lies in a pack; the archive may have named its split."""
+class Packed(NamedTuple):
+    """An image that lies in a pack. The archive may have named its split; a patient of DICOM files is a number."""
 
     path: str
     label: str
     given_split: Split | None
     group: str | None
-    patient: str | None
-    metadata: dict[str, str]
+    patient: int | None
     sha256: str
+    issues: list[str]
     width: int
     height: int
-    place: Place
-    issues: list[str]
+    metadata: dict[str, str]
+    pack: int
+    member: str
+    offset: int
+    length: int
+    thumbnail_offset: int
+    thumbnail_length: int
 
 
 class _Taken(NamedTuple):
@@ -56,11 +60,12 @@ class Intake:
     options: IngestOptions
     limits: ArchiveLimits
     tick: Callable[[], None] = lambda: None
-    packed: list[Packed] = field(default_factory=list)
+    packed: Spool[Packed] = field(default_factory=lambda: Spool(Packed))
     rejected: list[Refused] = field(default_factory=list)
     left_out: list[Refused] = field(default_factory=list)
     classes: set[str] = field(default_factory=set)
     prints: Fingerprints = field(init=False)
+    _patients: dict[str, int] = field(default_factory=dict)
     _looking: Looking = field(default_factory=Looking)
     _batch: list[_Taken] = field(default_factory=list)
     _waiting: deque[tuple[list[_Taken], "Future[list[Seen | BadImage]]"]] = field(default_factory=deque)
@@ -93,9 +98,8 @@ class Intake:
         if self._excluded and self._excluded.search(candidate.path.partition("#")[0]):
             self.leave_out(candidate.path, "It matches the exclude pattern.")
             return
-        original = intern(candidate.label)  # one text for all images of the class
-        self.classes.add(original)
-        label = self.options.classes.get(original, original)
+        self.classes.add(candidate.label)
+        label = self.options.classes.get(candidate.label, candidate.label)
         if not label:
             self.leave_out(candidate.path, "Its class is left out.")
             return
@@ -139,18 +143,22 @@ class Intake:
         group = (self._grouped and self._grouped.group(candidate.path)) or candidate.group
         no_group = ["no_group"] if self._grouped and group is None else []
         self.prints.add(seen.fingerprint)
-        self.packed.append(
+        self.packed.add(
             Packed(
                 candidate.path,
                 label,
                 candidate.split,
                 group,
-                candidate.patient,
-                candidate.metadata,
+                self._number_of(candidate.patient),
                 seen.sha256,
+                seen.issues + no_group,
                 seen.width,
                 seen.height,
-                self.packs.add(seen.encoded),
-                seen.issues + no_group,
+                candidate.metadata,
+                *self.packs.add(seen.encoded),
             )
         )
+
+    def _number_of(self, patient: str | None) -> int | None:
+        """Stands for the patient, whose identity is written nowhere."""
+        return self._patients.setdefault(patient, len(self._patients)) if patient else None

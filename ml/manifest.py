@@ -1,11 +1,10 @@
 """The manifest: what a data set consists of, image by image. Immutable once written."""
 
 import gzip
-import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Literal
@@ -13,8 +12,9 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ml.config import SPLITS, Frozen, Split
+from ml.config import Frozen, Split
 from ml.errors import BadArtifact
+from ml.outline import Outline
 
 FORMAT = "manifest/1"
 
@@ -80,26 +80,32 @@ class Manifest(Frozen):
         """The column of `label` in probabilities_NK."""
         return self.classes.index(label)
 
+    def outline(self) -> Outline:
+        """What the manifest is judged by."""
+        return Outline(
+            classes=self.classes,
+            positive_class=self.positive_class,
+            paths=[row.path for row in self.rows],
+            labels=[row.label for row in self.rows],
+            splits=[row.split for row in self.rows],
+            groups=[row.group for row in self.rows],
+            sha256s=[row.sha256 for row in self.rows],
+            clusters=[row.cluster for row in self.rows],
+            quarantined=[row.quarantined for row in self.rows],
+            issues=[row.issues for row in self.rows],
+        )
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Images of each class in each split: `counts()["benign"]["train"]`."""
-        result = {label: dict.fromkeys(SPLITS, 0) for label in self.classes}
-        for row in self.rows:
-            result[row.label][row.split] += not row.quarantined
-        return {label: dict(splits) for label, splits in result.items()}
+        return self.outline().counts()
 
     def content_sha256(self) -> str:
-        """The data set's identity: path, label, split, group, pixels, quarantine of every image, in any order."""
-        digest = hashlib.sha256()
-        for row in sorted(self.rows, key=lambda row: row.path):
-            facts = [row.path, row.label, row.split, row.group, row.sha256, row.quarantined]
-            digest.update(json.dumps(facts).encode() + b"\n")
-        return digest.hexdigest()
+        """The data set's identity, as the outline has it."""
+        return self.outline().content_sha256()
 
     def write(self, path: Path) -> None:
-        """Writes gzip-compressed JSON lines: a header, then one row a line. Equal manifests give equal bytes."""
-        with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
-            for line in self._lines():
-                packed.write(line.encode() + b"\n")
+        """Writes the file of this manifest."""
+        write(path, self.outline(), self.rows)
 
     @staticmethod
     def read(path: Path) -> "Manifest":
@@ -115,10 +121,19 @@ class Manifest(Frozen):
             raise BadArtifact(f"The manifest '{path.name}' is cut short: {len(manifest.rows)} of {expected} rows.")
         return manifest
 
-    def _lines(self) -> Iterator[str]:
-        yield json.dumps(self.model_dump(exclude={"rows"}) | {"images": len(self.rows)})
-        for row in self.rows:
-            yield _ROW.dump_json(row).decode()
+
+def write(path: Path, outline: Outline, rows: Iterable[ImageRow]) -> None:
+    """Writes gzip-compressed JSON lines: a header, then one row a line. Equal manifests give equal bytes."""
+    header = {
+        "format": FORMAT,
+        "classes": outline.classes,
+        "positive_class": outline.positive_class,
+        "images": len(outline),
+    }
+    with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        packed.write(json.dumps(header).encode() + b"\n")
+        for row in rows:
+            packed.write(_ROW.dump_json(row) + b"\n")
 
 
 def propose_positive_class(classes: Sequence[str]) -> str | None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ml.config import SPLITS, Frozen
 from ml.fingerprints import Fingerprint, Fingerprints
-from ml.manifest import ImageRow, Manifest
+from ml.outline import Outline
 
 Severity = Literal["info", "warning", "error"]
 
@@ -130,11 +130,11 @@ def _has_steps(grey_HW: NDArray[np.uint8]) -> bool:
     return bool(steps > 0.3 * bright_HW.sum())
 
 
-def of_outliers(sizes: Sequence[tuple[int, int]], prints: Fingerprints) -> list[list[str]]:
-    """Kinds of issues that an image shows beside the others: width and height in pixels, fingerprint."""
-    if not sizes:
+def of_outliers(areas: Sequence[int], prints: Fingerprints) -> list[list[str]]:
+    """Kinds of issues that an image shows beside the others: its area in pixels, its fingerprint."""
+    if not areas:
         return []
-    pixels_N = np.log2([width * height for width, height in sizes])
+    pixels_N = np.log2(areas)
     brightness_N = np.concatenate(
         [prints.block(start, start + _AT_ONCE).mean(axis=1) for start in range(0, len(prints), _AT_ONCE)]
     )
@@ -192,11 +192,11 @@ def _values(keys: Sequence[Any], values: Sequence[Any]) -> dict[Any, set[Any]]:
     return found
 
 
-def findings(manifest: Manifest, rejected: Sequence[Refused], left_out: Sequence[Refused]) -> list[Issue]:
+def findings(outline: Outline, rejected: Sequence[Refused], left_out: Sequence[Refused]) -> list[Issue]:
     """Everything that a person should know before training, errors first."""
     issues = [
-        *_of_rows(manifest.rows),
-        *_of_classes(manifest),
+        *_of_images(outline),
+        *_of_classes(outline),
         *_of_refused("rejected", "warning", rejected),
         *_of_refused("left_out", "info", left_out),
     ]
@@ -204,20 +204,20 @@ def findings(manifest: Manifest, rejected: Sequence[Refused], left_out: Sequence
     return sorted(issues, key=lambda issue: order.index(issue.severity))
 
 
-def _of_rows(rows: Sequence[ImageRow]) -> Iterable[Issue]:
+def _of_images(outline: Outline) -> Iterable[Issue]:
     numbers: dict[str, list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        for kind in row.issues:
+    for number, kinds in enumerate(outline.issues):
+        for kind in kinds:
             numbers[kind].append(number)
     for kind, (severity, message) in OF_IMAGES.items():
         if kind in numbers:
             shown = numbers[kind][:MAX_EXAMPLES]
-            found = _issue(kind, severity, message.format(count=len(numbers[kind])), [rows[n].path for n in shown])
+            found = _issue(kind, severity, message.format(count=len(numbers[kind])), [outline.paths[n] for n in shown])
             yield found.model_copy(update={"count": len(numbers[kind]), "rows": shown})
 
 
-def _of_classes(manifest: Manifest) -> Iterable[Issue]:
-    counts = manifest.counts()
+def _of_classes(outline: Outline) -> Iterable[Issue]:
+    counts = outline.counts()
     sizes = Counter({label: sum(of_split.values()) for label, of_split in counts.items()})
     (largest, most), *_, (smallest, least) = sizes.most_common()
     if most > IMBALANCE * least:

@@ -85,7 +85,7 @@ def revise(
     placed, places = _repacked(revised.rows, touched, packs, folder, report)
     revised = revised.model_copy(update={"rows": placed})
     difference = _difference(manifest, revised)
-    return Revised(revised, places, difference, reported(revised, [], [], change.shares or shares))
+    return Revised(revised, places, difference, reported(revised.outline(), [], [], change.shares or shares))
 
 
 def _removed(manifest: Manifest, change: Change) -> set[str]:

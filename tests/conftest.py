@@ -13,6 +13,7 @@ from alembic.config import Config
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 from redis import Redis
 
 from ml.threads import share_cores
@@ -22,6 +23,7 @@ from webapp.models import db
 from webapp.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+_TEMPLATES = FileSystemBytecodeCache()  # each test has an application, which would compile the templates anew
 share_cores()  # before a test module imports torch
 
 
@@ -131,6 +133,7 @@ def any_app(any_settings: Settings) -> Iterator[Flask]:
 def application(settings: Settings) -> Iterator[Flask]:
     """An application, whose connections are closed afterwards. Errors become answers, as they do for people."""
     app = create_app(settings)
+    app.jinja_env.bytecode_cache = _TEMPLATES
     throttle.limiter._storage_dead = False  # one limiter serves all applications of this process, also without Redis
     try:
         yield app

@@ -34,7 +34,7 @@ def manifest(**counts: int) -> Manifest:
 
 
 def found(manifest: Manifest) -> dict[str, Issue]:
-    return {issue.kind: issue for issue in quality.findings(manifest, [], [])}
+    return {issue.kind: issue for issue in quality.findings(manifest.outline(), [], [])}
 
 
 def test_a_clean_data_set_has_no_findings() -> None:
@@ -92,7 +92,7 @@ def test_images_unlike_the_others_are_a_hint() -> None:
     prints = [fingerprint(noise(seed) // 2) for seed in range(9)]
     shown = np.stack([*prints[:7], fingerprint(noise() // 2 + 120), prints[8]])
     with Fingerprints.of(shown) as kept:
-        found = quality.of_outliers([(32, 32)] * 8 + [(300, 300)], kept)
+        found = quality.of_outliers([32 * 32] * 8 + [300 * 300], kept)
     assert found == [[]] * 7 + [["brightness_outlier"], ["size_outlier"]]
     with Fingerprints() as none:
         assert quality.of_outliers([], none) == []
@@ -122,7 +122,7 @@ def test_refused_files_are_grouped_by_their_reason() -> None:
     rejected = [Refused(path=f"a/{size}", reason=f"The image has too many pixels. It is {size}.") for size in (7, 8)]
     rejected.append(Refused(path="a/e", reason="The file is empty."))
     left_out = [Refused(path="x.txt", reason="It is not an image file.")]
-    issues = quality.findings(manifest(a=10, b=10), rejected, left_out)
+    issues = quality.findings(manifest(a=10, b=10).outline(), rejected, left_out)
     assert [(issue.kind, issue.count, issue.message, issue.examples) for issue in issues] == [
         ("rejected", 1, "Files rejected: 1. The file is empty.", ["a/e"]),
         ("rejected", 2, "Files rejected: 2. The image has too many pixels.", ["a/7", "a/8"]),
@@ -133,5 +133,5 @@ def test_refused_files_are_grouped_by_their_reason() -> None:
 def test_errors_come_first() -> None:
     clean = manifest(a=10, b=10)
     marked = replace(clean.rows[0], issues=["tiny_image", "same_pixels_two_labels"])
-    issues = quality.findings(clean.model_copy(update={"rows": (marked, *clean.rows[1:])}), [], [])
+    issues = quality.findings(clean.model_copy(update={"rows": (marked, *clean.rows[1:])}).outline(), [], [])
     assert [issue.severity for issue in issues] == ["error", "warning"]

@@ -78,7 +78,8 @@ def test_packs_without_a_removed_image_stay_as_they_are(tmp_path: Path) -> None:
         places = [writer.add(packs.read_encoded(row.pack, row.member)) for row in first.manifest.rows]
     rows = [replace(row, **place._asdict()) for row, place in zip(first.manifest.rows, places, strict=True)]
     assert [row.pack for row in rows] == [0, 0, 1, 1, 2, 2, 3, 3]
-    scattered = Ingested(first.manifest.model_copy(update={"rows": tuple(rows)}), writer.paths, first.report)
+    first.manifest.model_copy(update={"rows": tuple(rows)}).write(tmp_path / "scattered")
+    scattered = replace(first, manifest_path=tmp_path / "scattered", pack_paths=writer.paths)
     revised = changed(scattered, tmp_path, excluded=[rows[3].path])
     assert revised.packs == [0, 2, 3, tmp_path / "next/pack-0000.zip"]
     reader = PackReader(packs_of(scattered, revised))
