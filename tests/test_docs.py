@@ -1,7 +1,9 @@
 """What the documents say is what the code does."""
 
+import re
 from pathlib import Path
 
+from webapp.models import DATASET_STATUSES, JOB_STATUSES
 from webapp.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,8 +24,6 @@ def test_readme_lists_every_setting_with_its_default_and_meaning() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    import re
-
     for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
@@ -33,3 +33,16 @@ def test_commands_in_the_first_screen_are_targets_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for command in ("install", "run", "demo", "test", "check", "bench", "help"):
         assert f"\n{command}:" in makefile
+
+
+def test_what_contributors_are_sent_to_is_there() -> None:
+    named = re.findall(r"`((?:ml|webapp|jobs|docs)/[\w/.]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_picture_of_states_has_every_state() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    picture = text[text.index("stateDiagram-v2") :].partition("```")[0]
+    drawn = {name for edge in re.findall(r"(\w+) --> (\w+)", picture) for name in edge}
+    assert drawn == {*DATASET_STATUSES, *JOB_STATUSES}
