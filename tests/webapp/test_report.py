@@ -177,7 +177,9 @@ def test_the_report_of_a_member_quotes_the_spread_of_its_study(app: Flask, clien
     auth.login("viewer")
     text = plain(client.get("/versions/1/report").text)
     assert "This version is one of 2 trainings of “Two”, which differ by their seed; 2 have scores." in text
-    found = re.search(r"Accuracy ([\d.]+) % ([\d.]+) % ([\d.]+) to ([\d.]+) % ([\d.]+) %", text.split("Over the study")[1])
+    found = re.search(
+        r"Accuracy ([\d.]+) % ([\d.]+) % ([\d.]+) to ([\d.]+) % ([\d.]+) %", text.split("Over the study")[1]
+    )
     assert found
     own, mean, low, high, deviation = map(float, found.groups())
     assert low < mean < high
