@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,8 +76,9 @@ def _alone(side: Callable[..., Measured], *arguments: Any) -> Measured:
     os.environ.pop("OMP_WAIT_POLICY", None)
     if side is _platform:
         share_cores()
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(side, arguments)
+    # Not a Pool, whose processes may have no children, as the workers of a DataLoader are.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(side, *arguments).result()
 
 
 def _images(data: Path | None, folder: Path) -> tuple[Manifest, PackReader]:

@@ -85,10 +85,10 @@ def _parser() -> argparse.ArgumentParser:
         "--robustness", action="store_true", help="also of the images darker, blurred, noisy, compressed and turned"
     )
 
-    export = commands.add_parser("export", help="write the model files of a run again from its state_dict")
+    export = commands.add_parser("export", help="make everything of a run again from its state_dict, with today's code")
     export.set_defaults(run=_export)
     export.add_argument("version", type=Path, metavar="RUN")
-    export.add_argument("dataset", type=Path, help="for the proof that the files compute what the network computes")
+    export.add_argument("dataset", type=Path, help="the one that it was trained on")
 
     predict = commands.add_parser("predict", help="classify image files")
     predict.set_defaults(run=_predict)
@@ -211,11 +211,9 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 
 
 def _export(chosen: argparse.Namespace) -> None:
-    from ml.export import export_again
+    from ml.release import release_again
 
-    manifest, packs = _dataset(chosen.dataset)
-    card = export_again(chosen.version, manifest, packs)
-    card.write(chosen.version)
+    card = release_again(chosen.version, *_dataset(chosen.dataset)).card
     print(f"ONNX differs from torch by at most {card.parity.max_abs_difference:.1e}")
 
 

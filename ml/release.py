@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import domain, drift, embedding, evaluation, export
-from ml.artifact import Card, file_sha256
+from ml import domain, drift, embedding, evaluation, export, folding
+from ml.artifact import FILES, Card, file_sha256
 from ml.config import TrainConfig
 from ml.domain import DomainRule
 from ml.embedding import Embeddings
+from ml.errors import BadArtifact
 from ml.evaluation import Evaluated
 from ml.manifest import Manifest
 from ml.pack import PackReader
@@ -54,18 +55,41 @@ def release(
         dataset_number=dataset_number,
         tick=lambda: report(0, 0),
     )
+    return _scored(card, manifest, packs, folder, report)
+
+
+def release_again(folder: Path, manifest: Manifest, packs: PackReader) -> Release:
+    """The version in `folder`, everything in it but its weights made anew, by the code of today.
+
+    Raises BadArtifact where the data set is not the one it was trained on, and ParityError.
+    """
+    trained_on = Card.read(folder).dataset
+    seen = folding.as_seen(manifest, Card.read(folder).study)
+    if seen.content_sha256() != trained_on.sha256:
+        raise BadArtifact(
+            f"This version was trained on the data set '{trained_on.name}' of hash {trained_on.sha256[:12]}; the one "
+            f"given has {seen.content_sha256()[:12]}. Its scores and its guard can be renewed from its own data only."
+        )
+    return _scored(export.export_again(folder, seen, packs), seen, packs, folder, lambda done, total: None)
+
+
+def _scored(
+    exported: Card, manifest: Manifest, packs: PackReader, folder: Path, report: Callable[[int, int], None]
+) -> Release:
+    """The version whose graph lies in `folder`, judged by that graph; its card and what lies beside are written."""
+    card = exported.model_copy(update={"conformal": (), "operating_point": None})
     predictor = Predictor(folder / "model.onnx", card, threads=0)
     validated = evaluation.evaluate_split(predictor, manifest, packs, "validation", None, report)
-    point = evaluation.choose_operating_point(validated, config.operating_target, config.operating_value)
+    point = evaluation.choose_operating_point(validated, card.config.operating_target, card.config.operating_value)
     predictor.card = card.model_copy(update={"conformal": evaluation.conformal_rules(validated)})
     tested = evaluation.evaluate_split(predictor, manifest, packs, "test", point, report)
     seen = functools.partial(embedding.of_split, predictor, manifest, packs, report=lambda done, total: report(0, 0))
     trained = seen("train")
     trained.write(folder / embedding.NAME)
-    rule = _guard(trained, seen("validation"), folder) if config.domain_guard else None
-    written = [path.name for path in folder.iterdir() if path.suffix == ".npz"]
+    rule = _guard(trained, seen("validation"), folder) if card.config.domain_guard else None
+    written = (*FILES, embedding.NAME, *([domain.NAME] if rule else []))
     scores = {
-        "files": {**card.files, **{name: file_sha256(folder / name) for name in sorted(written)}},
+        "files": {name: file_sha256(folder / name) for name in written},
         "domain": rule,
         "operating_point": point,
         "temperature": evaluation.fit_temperature(validated, tested),

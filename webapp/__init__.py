@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _register(app: Flask) -> None:
-    from webapp import assets, cli, health, metrics, pages
+    from webapp import assets, cli, guide, health, metrics, pages
     from webapp.admin import views as admin
     from webapp.api import batches as api_batches
     from webapp.api import docs
@@ -76,6 +76,7 @@ def _register(app: Flask) -> None:
         changes,
         docs,
         gallery,
+        guide,
         review,
         analysis,
         inspection,

@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests import factories, servers
 from tests.jobs.processes import Processes
-from webapp.models import User
+from webapp.models import Dataset, User
 from webapp.settings import Settings
 
 
@@ -21,6 +21,12 @@ def processes(context: Flask, settings: Settings) -> Iterator[Processes]:
 @pytest.fixture
 def researcher(context: Flask) -> User:
     return factories.make_user("researcher")
+
+
+@pytest.fixture
+def dataset(researcher: User) -> Dataset:
+    """Forty small images, ready without a worker having read them."""
+    return factories.make_dataset(user=researcher, train=28, validation=6, test=6, source_name="drawn")
 
 
 @pytest.fixture

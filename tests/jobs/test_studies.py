@@ -1,22 +1,15 @@
 """A study through real workers: every image judged once by a network that did not see it."""
 
-from pathlib import Path
-
 from ml import scored
 from ml.config import TrainConfig
 from ml.folding import as_seen
-from tests.jobs.processes import Processes, upload, wait_for
+from tests.jobs.processes import Processes, wait_for
 from tests.sites import wait_until
 from webapp.datasets import contents
 from webapp.datasets.service import store
 from webapp.models import Dataset, Study, User, db
 from webapp.registry import service as registry
 from webapp.studies import members, results, service
-
-
-def ready(processes: Processes, researcher: User, folder: Path) -> Dataset:
-    processes.worker()
-    return wait_for(upload(researcher, folder), lambda row: row.status == "ready")
 
 
 def is_pooled(study: Study) -> bool:
@@ -26,9 +19,9 @@ def is_pooled(study: Study) -> bool:
 
 
 def test_three_folds_end_with_pooled_scores_over_all_images(
-    processes: Processes, researcher: User, tmp_path: Path
+    processes: Processes, researcher: User, dataset: Dataset
 ) -> None:
-    dataset = ready(processes, researcher, tmp_path)
+    processes.warm_worker()
     config = TrainConfig(epochs=2, image_size_px=32, batch_size=8)
     study = service.create(dataset.id, "Folds", "folds", 3, config, researcher)
     for member in study.members:
@@ -58,9 +51,9 @@ def test_three_folds_end_with_pooled_scores_over_all_images(
 
 
 def test_two_seeds_are_two_networks_on_the_same_test_images(
-    processes: Processes, researcher: User, tmp_path: Path
+    processes: Processes, researcher: User, dataset: Dataset
 ) -> None:
-    dataset = ready(processes, researcher, tmp_path)
+    processes.warm_worker()
     config = TrainConfig(epochs=1, image_size_px=32, batch_size=8, seed=4)
     study = service.create(dataset.id, "Seeds", "seeds", 2, config, researcher)
     first, second = (wait_for(row, lambda row: row.status == "succeeded").version for row in study.members)

@@ -33,17 +33,31 @@ def test_of_several_classes_that_reach_their_thresholds_the_most_probable_counts
     assert 2 not in found
 
 
-def test_planted_wrong_labels_come_first() -> None:
+def planted(classes: int) -> tuple[np.ndarray, np.ndarray, set[int]]:
+    """Labels of which every twentieth is wrong, the answers of a fair network, and which were planted."""
     random = np.random.default_rng(0)
-    shown_N = random.integers(0, 3, 300)
-    logits_NK = random.normal(size=(300, 3)) + 4 * np.eye(3)[shown_N]
+    shown_N = random.integers(0, classes, 300)
+    logits_NK = random.normal(size=(300, classes)) + 4 * np.eye(classes)[shown_N]
     probabilities_NK = np.exp(logits_NK) / np.exp(logits_NK).sum(axis=1, keepdims=True)
-    given_N, planted = shown_N.copy(), set(range(0, 300, 20))
-    for index in planted:
-        given_N[index] = (shown_N[index] + 1) % 3
+    is_wrong_N = np.arange(300) % 20 == 0
+    return (shown_N + is_wrong_N) % classes, probabilities_NK, set(np.flatnonzero(is_wrong_N).tolist())
+
+
+def test_planted_wrong_labels_come_first() -> None:
+    given_N, probabilities_NK, wrong = planted(classes=3)
     found = label_errors.suspects(given_N, probabilities_NK)
-    assert len(planted & {doubt.index for doubt in found[:20]}) >= 13
-    assert [doubt.margin for doubt in found] == sorted(doubt.margin for doubt in found)
+    assert len(wrong & {doubt.index for doubt in found[:20]}) >= 13
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_the_suspects_and_their_order_are_those_of_cleanlab(classes: int) -> None:
+    from cleanlab.filter import find_label_issues  # seconds to import
+
+    given_N, probabilities_NK, _ = planted(classes)
+    ranked = {"filter_by": "confident_learning", "return_indices_ranked_by": "normalized_margin", "n_jobs": 1}
+    theirs = find_label_issues(given_N, probabilities_NK, **ranked)
+    assert len(theirs) >= 10
+    assert [doubt.index for doubt in label_errors.suspects(given_N, probabilities_NK)] == theirs.tolist()
 
 
 @pytest.mark.parametrize("truth", [[], [0, 0]])

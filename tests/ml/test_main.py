@@ -57,12 +57,24 @@ def test_predict_names_a_class_for_each_image(trained: Path, capsys: pytest.Capt
     assert capsys.readouterr().out.count("benign 0.") == 3
 
 
-def test_export_writes_the_files_again(trained: Path) -> None:
-    run = trained / "exported"
+def test_export_makes_everything_but_the_weights_again(trained: Path) -> None:
+    run, made = trained / "exported", Card.read(trained / "run")
     shutil.copytree(trained / "run", run)
-    (run / "model.onnx").unlink()
+    for path in (run / "model.onnx", *run.glob("*.npz")):
+        path.unlink()
+    made.model_copy(update={"metrics": None, "operating_point": None, "domain": None}).write(run)
     assert main(["export", str(run), str(trained / "data")]) == 0
-    Card.read(run).verify(run)
+    again = Card.read(run)
+    again.verify(run)
+    assert (again.metrics, again.operating_point, again.domain) == (made.metrics, made.operating_point, made.domain)
+    assert again.files.keys() == made.files.keys() >= {"embeddings.npz", "domain.npz"}
+
+
+def test_export_refuses_data_that_the_run_has_not_seen(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive, other = str(trained / "archive.zip"), str(trained / "other")
+    assert main(["ingest", archive, "--out", other, "--options", json.dumps({"seed": 5})]) == 0
+    assert main(["export", str(trained / "run"), other]) == 1
+    assert "can be renewed from its own data only" in capsys.readouterr().err
 
 
 def test_a_finished_run_resumed_is_the_same_run(trained: Path) -> None:

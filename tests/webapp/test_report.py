@@ -168,6 +168,26 @@ def test_the_report_of_a_fold_tells_of_its_own_splits(app: Flask, client: FlaskC
     assert "a random split by image" not in text
 
 
+def test_the_report_of_a_member_quotes_the_spread_of_its_study(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        dataset, config = factories.make_dataset(), TrainConfig(epochs=1)
+        study = studies.create(dataset.id, "Two", "seeds", 2, config, factories.find_user())
+        for member, answers in zip(study.members, ((0.1, 0.9, 0.8, 0.2), (0.9, 0.1, 0.8, 0.2)), strict=True):
+            make_answered(factories.make_version(member), answers)
+    auth.login("viewer")
+    text = plain(client.get("/versions/1/report").text)
+    assert "This version is one of 2 trainings of “Two”, which differ by their seed; 2 have scores." in text
+    found = re.search(
+        r"Accuracy ([\d.]+) % ([\d.]+) % ([\d.]+) to ([\d.]+) % ([\d.]+) %", text.split("Over the study")[1]
+    )
+    assert found
+    own, mean, low, high, deviation = map(float, found.groups())
+    assert low < mean < high
+    assert own != mean
+    assert deviation == pytest.approx(2**0.5 * abs(own - mean), abs=0.1)  # of two values
+    assert "Over 2 trainings: section 6." in text
+
+
 def test_scores_that_the_images_do_not_define_are_named_instead_of_left_out(
     app: Flask, client: FlaskClient, auth: Auth
 ) -> None:

@@ -16,6 +16,8 @@ from webapp.registry.leakage import Check
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
 from webapp.studies import members
+from webapp.studies import results as study_results
+from webapp.studies.results import Results
 
 NAME = "card.html"
 PREVALENCES = (0.005, 0.01, 0.05, 0.20)
@@ -37,6 +39,7 @@ class Report:
     checks: list[Check]
     external: list[Evaluation]
     rerun: reruns.Rerun | None
+    study: Results | None  # of a version that is one of several trainings: what all of them scored
     stressed: Evaluation | None
     charts: dict[str, Markup] = field(default_factory=dict)
     predictive: list[PredictiveValues] = field(default_factory=list)
@@ -58,7 +61,10 @@ def report_of(version: ModelVersion) -> Report:
     point = (metrics or {}).get("operating_point") or card.get("operating_point")
     level = partitions.level(found)
     stressed = service.stressed_evaluation(version)
+    among = study_results.of(version.experiment.study) if version.experiment.study else None
     facts = _facts(version, metrics, level, external)
+    if among and among.finished > 1:
+        facts["uncertainty"] = f"{facts.get('uncertainty', '')} Over {among.finished} trainings: section 6.".strip()
     if stressed:
         facts["robustness"] = "Section 6, under changes of the images."
     if card.get("maps"):
@@ -75,6 +81,7 @@ def report_of(version: ModelVersion) -> Report:
         checks=leakage.checklist(version, found, ledger, external, point),
         external=external,
         rerun=reruns.of(version),
+        study=among,
         stressed=stressed,
         charts=_charts(metrics),
         predictive=_predictive(metrics),
