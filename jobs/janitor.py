@@ -21,6 +21,7 @@ from webapp.batches import service as batches
 from webapp.models import db, now
 from webapp.resumable import service as resumable
 from webapp.searches import service as searches
+from webapp.storage import StoreAway
 from webapp.studies import pooling
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def sweep() -> None:
 
 
 def round_once(app: Flask, with_sweep: bool = False) -> None:
-    """One round. A database that does not answer is met again in the next one."""
+    """One round. A database or a store that does not answer is met again in the next one."""
     with app.app_context():
         try:
             free_lost()
@@ -73,9 +74,9 @@ def round_once(app: Flask, with_sweep: bool = False) -> None:
             ring_waiting()
             if with_sweep:
                 sweep()
-        except SQLAlchemyError:
+        except (SQLAlchemyError, StoreAway) as error:
             db.session.rollback()
-            log.warning("database_unreachable")
+            log.warning("part_unreachable", extra={"error_class": type(error).__name__})
 
 
 def main(arguments: list[str] | None = None) -> None:
