@@ -53,10 +53,28 @@ def postgres() -> Iterator[Postgres]:
     with _short_folder() as folder:
         data, rights = folder / "data", _rights(folder)
         bin_folder = _postgres_bin(folder)
-        initdb = [bin_folder / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--locale=C", "--encoding=UTF8"]
+        initdb: list[str | Path] = [
+            bin_folder / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--locale=C",
+            "--encoding=UTF8",
+        ]
         subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, cwd=folder, **rights)
         options = [word for option in FAST for word in ("-c", option)]
-        command = [bin_folder / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", *options]
+        command: list[str | Path] = [
+            bin_folder / "postgres",
+            "-D",
+            data,
+            "-k",
+            folder,
+            "-c",
+            "listen_addresses=",
+            *options,
+        ]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **rights)
         try:
