@@ -58,7 +58,8 @@ CMD ["gunicorn", "--config", "python:webapp.gunicorn", "wsgi:app"]
 # janitor. A check that asked Redis would end every training when Redis is away for a minute.
 FROM base AS worker
 LABEL org.opencontainers.image.description="Trains, evaluates, brings archives in and scores them"
-ENV OMP_WAIT_POLICY=PASSIVE
+ENV OMP_WAIT_POLICY=PASSIVE \
+    TORCH_HOME=/cache/torch
 COPY --from=training-packages /opt/venv /opt/venv
 COPY . .
 RUN python -m compileall -q jobs migrations ml webapp

@@ -9,7 +9,6 @@ import logging
 import signal
 import threading
 import time
-from typing import Any
 
 from flask import Flask, current_app
 from sqlalchemy import or_, select, update
@@ -82,6 +81,7 @@ def round_once(app: Flask, with_sweep: bool = False) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Frees lost rows, rings for waiting ones, removes garbage.")
     parser.add_argument("--once", action="store_true", help="one round with a sweep, then end")
+    parser.add_argument("--no-sweep", action="store_true", help="leave garbage to another one")
     options = parser.parse_args(arguments)
     app = create_app()
     if options.once:
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signum, lambda *_: stop.set())
     swept_s = float("-inf")
     while not stop.is_set():
-        is_due: Any = time.monotonic() - swept_s > SWEEP_INTERVAL_S
+        is_due = not options.no_sweep and time.monotonic() - swept_s > SWEEP_INTERVAL_S
         round_once(app, with_sweep=is_due)
         swept_s = time.monotonic() if is_due else swept_s
         stop.wait(ROUND_INTERVAL_S)
