@@ -117,6 +117,32 @@ def _postgres_bin(folder: Path) -> Path:
     return folder / "programs" / found.name / "pginstall" / "bin"
 
 
+class Valkey:
+    """A running server that keeps what it is told, also when it is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.url = folder, f"unix://{folder / 'redis.sock'}"
+        self.start()
+
+    def start(self) -> None:
+        socket_path = self._folder / "redis.sock"
+        self._server = ValkeyServer(port=0, data_dir=self._folder, persist=True, unix_socket_path=socket_path)
+        self._server.start()
+
+    def restart(self) -> None:
+        self._server.stop()
+        self.start()
+
+    def close(self) -> None:
+        self._server.stop()
+
+
+@contextlib.contextmanager
+def lasting_valkey() -> Iterator[Valkey]:
+    with _short_folder() as folder, contextlib.closing(Valkey(folder)) as server:
+        yield server
+
+
 @contextlib.contextmanager
 def valkey() -> Iterator[str]:
     """The URL of a running server that keeps nothing."""
@@ -173,7 +199,7 @@ class Seaweed:
             *(f"-dir={self.folder / 'objects'}", "-master.volumeSizeLimitMB=128", "-volume.max=0"),
         ]
 
-    def settings(self, place: str) -> dict[str, str]:
+    def settings(self, place: str) -> dict[str, Any]:
         """The settings of a site whose objects lie there: in a bucket, which its first object makes, or below."""
         return {
             "storage_url": f"s3://{place}",

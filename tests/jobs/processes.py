@@ -30,8 +30,9 @@ class Processes:
         self.environment = os.environ | {name: str(value) for name, value in plain.items() if value is not None}
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, module: str, **environment: str) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=self.environment | environment)
+    def start(self, module: str, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", module, *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, env=self.environment | environment)
         self.started.append(process)
         return process
 
