@@ -1,8 +1,34 @@
 # Two images: `docker build --target web .` (no torch) and `--target worker`.
 # Neither needs root, nor a root file system that it may write to: what they write goes to /data, /cache and /tmp.
-FROM python:3.11-slim AS base
+# In production pin the base by its digest: --build-arg BASE=python@sha256:...
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS packages
 ENV PIP_NO_CACHE_DIR=1 \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+SHELL ["/bin/sh", "-euc"]
+WORKDIR /build
+RUN python -m venv --without-pip /opt/venv
+COPY requirements/web.txt requirements/slim requirements/
+RUN pip --python /opt/venv/bin/python install --require-hashes -r requirements/web.txt && requirements/slim /opt/venv
+
+
+FROM packages AS training-packages
+COPY requirements/train.txt requirements/torch.txt requirements/
+RUN pip --python /opt/venv/bin/python install --no-deps --require-hashes -r requirements/train.txt
+# For CUDA: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130; empty: the index that pip is told of.
+ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+RUN pip --python /opt/venv/bin/python install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -r requirements/torch.txt
+
+
+FROM ${BASE} AS base
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Breast Imaging Platform" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
@@ -13,11 +39,11 @@ ENV PIP_NO_CACHE_DIR=1 \
     APP_CACHE_DIR=/cache
 WORKDIR /app
 RUN mkdir /data /cache && chown 10001:10001 /data /cache
-COPY requirements/web.txt requirements/
-RUN pip install --require-hashes -r requirements/web.txt
 
 
 FROM base AS web
+LABEL org.opencontainers.image.description="Pages, REST interface and predictions; also the janitor and the migrations"
+COPY --from=packages /opt/venv /opt/venv
 COPY . .
 RUN python -m compileall -q jobs migrations ml webapp
 USER 10001:10001
@@ -28,14 +54,13 @@ CMD ["gunicorn", "--config", "python:webapp.gunicorn", "wsgi:app"]
 
 
 # OMP_WAIT_POLICY: threads that spin while they wait would halve the speed where cores are shared.
-# No HEALTHCHECK: a worker has no port, and one that falls silent is missed by the janitor.
+# No HEALTHCHECK: a worker has no port; a job that hangs ends itself, and a worker that falls silent is missed by the
+# janitor. A check that asked Redis would end every training when Redis is away for a minute.
 FROM base AS worker
-ENV OMP_WAIT_POLICY=PASSIVE
-COPY requirements/train.txt requirements/torch.txt requirements/
-RUN pip install --no-deps --require-hashes -r requirements/train.txt
-# For CUDA: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130; empty: the index that pip is told of.
-ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-RUN pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -r requirements/torch.txt
+LABEL org.opencontainers.image.description="Trains, evaluates, brings archives in and scores them"
+ENV OMP_WAIT_POLICY=PASSIVE \
+    TORCH_HOME=/cache/torch
+COPY --from=training-packages /opt/venv /opt/venv
 COPY . .
 RUN python -m compileall -q jobs migrations ml webapp
 USER 10001:10001

@@ -9,7 +9,6 @@ import logging
 import signal
 import threading
 import time
-from typing import Any
 
 from flask import Flask, current_app
 from sqlalchemy import or_, select, update
@@ -21,6 +20,7 @@ from webapp.batches import service as batches
 from webapp.models import db, now
 from webapp.resumable import service as resumable
 from webapp.searches import service as searches
+from webapp.storage import StoreAway
 from webapp.studies import pooling
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def sweep() -> None:
 
 
 def round_once(app: Flask, with_sweep: bool = False) -> None:
-    """One round. A database that does not answer is met again in the next one."""
+    """One round. A database or a store that does not answer is met again in the next one."""
     with app.app_context():
         try:
             free_lost()
@@ -73,14 +73,15 @@ def round_once(app: Flask, with_sweep: bool = False) -> None:
             ring_waiting()
             if with_sweep:
                 sweep()
-        except SQLAlchemyError:
+        except (SQLAlchemyError, StoreAway) as error:
             db.session.rollback()
-            log.warning("database_unreachable")
+            log.warning("part_unreachable", extra={"error_class": type(error).__name__})
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Frees lost rows, rings for waiting ones, removes garbage.")
     parser.add_argument("--once", action="store_true", help="one round with a sweep, then end")
+    parser.add_argument("--no-sweep", action="store_true", help="leave garbage to another one")
     options = parser.parse_args(arguments)
     app = create_app()
     if options.once:
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signum, lambda *_: stop.set())
     swept_s = float("-inf")
     while not stop.is_set():
-        is_due: Any = time.monotonic() - swept_s > SWEEP_INTERVAL_S
+        is_due = not options.no_sweep and time.monotonic() - swept_s > SWEEP_INTERVAL_S
         round_once(app, with_sweep=is_due)
         swept_s = time.monotonic() if is_due else swept_s
         stop.wait(ROUND_INTERVAL_S)

@@ -20,11 +20,13 @@ from ml.pack import PackReader
 from webapp import create_app
 from webapp.models import BatchPrediction, Dataset, ModelVersion, db
 from webapp.settings import Settings
-from webapp.storage import CHUNK_BYTES, DamagedObject, MissingObject, Store, workspace
+from webapp.storage import CHUNK_BYTES, DamagedObject, MissingObject, Store, StoreAway
+from webapp.storage.scratch import workspace
 
 log = logging.getLogger(__name__)
 DATABASE_RETRIES = 10
 DATABASE_PAUSE_S = 3.0
+STORE_PATIENCE_S = 300.0  # the heart beats on meanwhile
 
 
 class Work:
@@ -77,7 +79,7 @@ def run(kind: type[Any], row_id: int, work: Callable[[Work], None], after: Calla
 
     `after` is called once that is written; what it cannot do, the janitor does later.
     """
-    app = create_app()
+    app = create_app(store_patience_s=STORE_PATIENCE_S)
     with app.app_context():
         attempt = Attempt.claim(app, kind, row_id)
         if attempt is None:
@@ -96,7 +98,7 @@ def run(kind: type[Any], row_id: int, work: Callable[[Work], None], after: Calla
         except Cancelled:
             db.session.rollback()
             _end(attempt, "cancelled")
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, StoreAway) as error:
             _lose(attempt, error)
         except Exception as error:
             db.session.rollback()
@@ -111,7 +113,7 @@ def run(kind: type[Any], row_id: int, work: Callable[[Work], None], after: Calla
 
 def _lose(attempt: Attempt, fault: Exception) -> None:
     """Gives the row back as if the worker had died, once the database answers again; else the janitor does."""
-    log.error("database_fault", exc_info=fault, extra={"kind": attempt.kind.__tablename__, "row_id": attempt.row_id})
+    log.error("part_is_down", exc_info=fault, extra={"kind": attempt.kind.__tablename__, "row_id": attempt.row_id})
     limit = attempt.app.extensions["settings"].max_attempts
     for _ in range(DATABASE_RETRIES):
         with contextlib.suppress(OperationalError, InterfaceError):

@@ -13,7 +13,7 @@ from jobs.recovery import KINDS, release_lost
 from ml.threads import share_cores
 from webapp import create_app, queue
 from webapp.models import db
-from webapp.storage import remove_abandoned
+from webapp.storage.scratch import remove_abandoned
 from webapp.tied import tie_to_parent
 
 log = logging.getLogger(__name__)

@@ -1,8 +1,10 @@
 """What every test may ask for: real servers, migrated databases, applications, and somebody who is logged in."""
 
 import contextlib
+import io
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests import factories, servers
 from webapp import create_app, security, throttle
 from webapp.models import db
 from webapp.settings import Settings
+from webapp.storage import open_store
 
 ROOT = Path(__file__).resolve().parent.parent
 _TEMPLATES = FileSystemBytecodeCache()  # each test has an application, which would compile the templates anew
@@ -93,6 +96,19 @@ def redis_url(_redis_server: str) -> str:
     with Redis.from_url(_redis_server) as redis:
         redis.flushall()
     return _redis_server
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[servers.Seaweed]:
+    with servers.seaweed() as server:
+        open_store(Settings(**server.settings("tests/first")), patience_s=30).keep(io.BytesIO())  # makes the bucket
+        yield server
+
+
+@pytest.fixture
+def bucket(seaweed: servers.Seaweed) -> dict[str, str]:
+    """The settings of a store in a bucket with nothing of its own in it."""
+    return seaweed.settings(f"tests/{secrets.token_hex(6)}")
 
 
 @pytest.fixture

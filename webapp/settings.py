@@ -1,6 +1,7 @@
 """Configuration: one typed, frozen object, read once from `APP_*` environment variables."""
 
 import os
+import re
 import secrets
 import tempfile
 from functools import cached_property
@@ -14,6 +15,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+STORE_URL = re.compile(r"file:///|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/|$)")  # the rule of S3 for names of buckets
 SOCKET_PATH_LIMIT = 100  # the kernel's limit for a unix socket's path is 104 (macOS) or 108 (Linux) bytes
 
 
@@ -32,8 +34,15 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("var"), description="Folder that holds everything the embedded defaults keep")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
     redis_url: str = Field("", description="Redis or Valkey URL; empty: an embedded server on a unix socket")
-    storage_url: str = Field("", description="`file://` URL of the object store; empty: a folder in the data folder")
+    storage_url: str = Field(
+        "", description="Object store: `file:///folder` or `s3://bucket/prefix`; empty: a folder in the data folder"
+    )
+    s3_endpoint_url: str = Field("", description="Address of the S3-compatible server; empty: that of Amazon")
+    s3_region: str = Field("us-east-1", description="Region of the bucket; servers that have none ignore it")
+    s3_access_key_id: str = Field("", description="Key of the bucket; empty: the role of the machine or of the pod")
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="The secret that belongs to the key")
     cache_dir: Path | None = Field(None, description="Scratch folder for fetched objects; empty: in the data folder")
+    cache_mb: int = Field(20480, ge=1, description="Copies of objects of a bucket that one machine keeps")
     secret_key: SecretStr = Field(
         SecretStr(""), description="Signs sessions; at least 32 characters; empty: generated and kept (development)"
     )
@@ -77,9 +86,16 @@ class Settings(BaseSettings):
 
     @field_validator("storage_url")
     @classmethod
-    def _in_a_folder(cls, url: str) -> str:
-        if url and not url.startswith("file:///"):
-            raise ValueError("Write a file:// URL of an absolute path: file:///path/to/folder.")
+    def _in_a_store(cls, url: str) -> str:
+        if url and not STORE_URL.match(url):
+            raise ValueError("Write file:///path/to/folder, with an absolute path, or s3://bucket/prefix.")
+        return url
+
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _to_a_server(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("Write a URL that begins with https:// or http://.")
         return url
 
     @field_validator("redis_url")
@@ -97,6 +113,12 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError("Write a number in a time, such as '10 per minute'.") from error
         return limit
+
+    @model_validator(mode="after")
+    def _key_has_its_secret(self) -> Self:
+        if bool(self.s3_access_key_id) != bool(self.s3_secret_access_key.get_secret_value()):
+            raise ValueError("Set both APP_S3_ACCESS_KEY_ID and APP_S3_SECRET_ACCESS_KEY, or neither.")
+        return self
 
     @model_validator(mode="after")
     def _production_has_a_secret(self) -> Self:

@@ -38,8 +38,9 @@ class Processes:
         self.environment = os.environ | {name: str(value) for name, value in plain.items() if value is not None}
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=self.environment)
+    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, env=self.environment | environment)
         self.started.append(process)
         return process
 

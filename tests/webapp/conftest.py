@@ -15,6 +15,6 @@ Ingest = Callable[[int], None]
 def ingest(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ingest]:
     """Does the job of a data set as a worker would, with the application of the test."""
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(work, "create_app", lambda: app)
+    monkeypatch.setattr(work, "create_app", lambda **options: app)
     yield tasks.ingest
     signal.signal(signal.SIGTERM, before)

@@ -30,7 +30,7 @@ BRIGHT, DARK = (encode_canonical(np.full((24, 24, 3), level, np.uint8)) for leve
 def score(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Does the job of a batch as a worker would, with the application of the test."""
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(work, "create_app", lambda: app)
+    monkeypatch.setattr(work, "create_app", lambda **options: app)
     yield tasks.score
     signal.signal(signal.SIGTERM, before)
 

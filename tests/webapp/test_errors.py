@@ -21,7 +21,7 @@ from webapp.datasets import service as datasets
 from webapp.models import db
 from webapp.security import allow
 from webapp.settings import Settings
-from webapp.storage import DamagedObject, MissingObject
+from webapp.storage import DamagedObject, MissingObject, StoreAway
 
 RAISED: dict[str, tuple[Exception, int]] = {
     "not found": (errors.NotFound("There is no data set 9."), 404),
@@ -37,6 +37,7 @@ RAISED: dict[str, tuple[Exception, int]] = {
     "no connection free": (PoolTimeoutError("QueuePool limit"), 503),
     "object gone": (MissingObject("The store has no object 00."), 503),
     "object changed": (DamagedObject("An object has the sha256 00."), 503),
+    "store away": (StoreAway("PUT http://10.0.0.7/secret"), 503),
     "disk full": (OSError(errno.ENOSPC, "secret"), 503),
     "disk out of order": (OSError(errno.EIO, "secret"), 503),
     "another fault of the system": (OSError(errno.EACCES, "secret"), 500),

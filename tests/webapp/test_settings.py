@@ -39,7 +39,7 @@ def test_settings_cannot_be_changed() -> None:
         ("APP_SESSION_HOURS", "0"),
         ("APP_LOGIN_LIMIT", "often"),
         ("APP_LOGIN_LIMIT", "many per minute"),
-        ("APP_STORAGE_URL", "s3://bucket"),
+        ("APP_STORAGE_URL", "s3://"),
         ("APP_STORAGE_URL", "file://relative/folder"),
         ("APP_STORAGE_URL", "/var/objects"),
         ("APP_REDIS_URL", "http://queue:6379"),
@@ -62,6 +62,11 @@ def test_production_does_not_start_without_a_secret() -> None:
 def test_a_short_secret_is_refused_everywhere() -> None:
     with pytest.raises(ValidationError, match="has 31 characters; at least 32"):
         Settings(secret_key="k" * 31)
+
+
+def test_a_key_without_its_secret_is_refused() -> None:
+    with pytest.raises(ValidationError, match="both APP_S3_ACCESS_KEY_ID and"):
+        Settings(s3_access_key_id="key")
 
 
 def test_a_secret_is_not_shown() -> None:

@@ -1,0 +1,85 @@
+"""Copies on the local disk: brought once, kept while they are used, removed when they are too many."""
+
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from webapp.storage.copies import Copies
+
+LIMIT_BYTES = 25
+
+
+def bring(sha256: str, file: IO[bytes]) -> None:
+    file.write(sha256.encode() * 10)
+
+
+def asked(copies: Copies, *names: str) -> None:
+    for name in names:
+        with copies.of(name, bring) as path:
+            assert path.read_text() == name * 10
+        time.sleep(0.01)  # the order of use is told by times
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_copy_that_was_asked_for_longest_ago_goes_first(tmp_path: Path) -> None:
+    asked(Copies(tmp_path, LIMIT_BYTES), "a", "b", "a", "c")
+    assert names(tmp_path) == {"a", "c"}
+
+
+def test_a_copy_in_use_stays_though_others_need_its_room(tmp_path: Path) -> None:
+    copies = Copies(tmp_path, LIMIT_BYTES)
+    with copies.of("a", bring) as path, copies.of("b", bring):
+        asked(Copies(tmp_path, LIMIT_BYTES), "c", "d")
+        assert path.read_text() == "a" * 10
+        assert names(tmp_path) == {"a", "b", "d"}
+    asked(copies, "e")
+    assert len(names(tmp_path)) == 2
+
+
+def test_what_is_larger_than_the_limit_can_be_used_all_the_same(tmp_path: Path) -> None:
+    asked(Copies(tmp_path, 5), "a", "b")
+    assert names(tmp_path) == {"b"}
+
+
+def test_what_many_ask_for_at_once_is_brought_once(tmp_path: Path) -> None:
+    brought = []
+
+    def slowly(sha256: str, file: IO[bytes]) -> None:
+        brought.append(sha256)
+        time.sleep(0.2)
+        bring(sha256, file)
+
+    def ask() -> None:
+        with Copies(tmp_path, LIMIT_BYTES).of("a", slowly) as path:
+            found.append(path.read_text())
+
+    found: list[str] = []
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (found, brought) == (["a" * 10] * 8, ["a"])
+
+
+def test_a_copy_that_could_not_be_brought_leaves_nothing(tmp_path: Path) -> None:
+    def fail(sha256: str, file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise OSError("the network is away")
+
+    with pytest.raises(OSError, match="network"), Copies(tmp_path, LIMIT_BYTES).of("a", fail):
+        pass
+    assert names(tmp_path) == set()
+
+
+def test_drafts_of_the_dead_count_and_go_first(tmp_path: Path) -> None:
+    (tmp_path / "draft-of-the-dead").write_bytes(bytes(20))
+    time.sleep(0.01)
+    asked(Copies(tmp_path, LIMIT_BYTES), "a")
+    assert names(tmp_path) == {"a"}

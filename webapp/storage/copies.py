@@ -1,0 +1,96 @@
+"""Copies of objects on the local disk, of limited size: the one that was asked for longest ago goes first."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+Bring = Callable[[str, IO[bytes]], None]
+
+
+class Copies:
+    """A folder of files named by their sha256, shared by all processes of the machine.
+
+    Whoever uses a file holds a lock on it, and only what nobody holds is removed: what is in use, and the newest one,
+    may pass the limit.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder, self._limit_bytes = folder, limit_bytes
+
+    def has(self, sha256: str) -> bool:
+        return (self._folder / sha256).exists()
+
+    @contextlib.contextmanager
+    def of(self, sha256: str, bring: Bring) -> Iterator[Path]:
+        """The path of the copy, made by `bring` where there is none, which stays for the `with` block."""
+        path = self._folder / sha256
+        with _held(path) or self._brought(path, bring):
+            os.utime(path)
+            yield path
+
+    def forget(self, sha256: str) -> None:
+        (self._folder / sha256).unlink(missing_ok=True)
+
+    def _brought(self, path: Path, bring: Bring) -> IO[bytes]:
+        """The new copy, open and held. Whoever wants the same one meanwhile waits, and finds it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        turn = path.with_suffix(".turn")
+        with turn.open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                held = _held(path) or self._fetched(path, bring)
+            finally:
+                turn.unlink(missing_ok=True)
+        self._make_room()
+        return held
+
+    def _fetched(self, path: Path, bring: Bring) -> IO[bytes]:
+        draft = tempfile.NamedTemporaryFile(dir=self._folder, prefix="draft-", delete=False)  # noqa: SIM115  # is handed on
+        try:
+            fcntl.flock(draft, fcntl.LOCK_SH)
+            bring(path.name, draft)
+            draft.flush()
+            os.fsync(draft.fileno())
+            os.replace(draft.name, path)
+        except BaseException:
+            draft.close()
+            Path(draft.name).unlink(missing_ok=True)
+            raise
+        return draft
+
+    def _make_room(self) -> None:
+        """Removes what nobody holds, the oldest first, until the limit is kept; drafts of the dead among it."""
+        found = []
+        for path in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                found.append((status.st_mtime, status.st_size, path))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if total <= self._limit_bytes:
+                return
+            total -= size if _removed(path) else 0
+
+
+def _held(path: Path) -> IO[bytes] | None:
+    """The file, open and locked; None where there is none, or no longer."""
+    with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        fcntl.flock(file, fcntl.LOCK_SH)  # waits for whoever removes it just now
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            stack.pop_all()
+            return file
+    return None
+
+
+def _removed(path: Path) -> bool:
+    """Whether the file could be removed, since nobody held it."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+        return True
+    return False
