@@ -4,5 +4,5 @@ import pkgutil
 from pathlib import Path
 
 for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-    if not module.name.startswith("_"):
+    if not module.ispkg and not module.name.startswith("_"):
         print(module.name)

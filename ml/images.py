@@ -121,16 +121,31 @@ def decode(data: bytes, max_megapixels: int = 100) -> NDArray[np.uint8]:
     Grey becomes RGB; 16-bit is scaled by the full range of the type, never by the image's own range; alpha is
     flattened on black, the background of ultrasound; of an animation the first frame counts. Raises BadImage.
     """
-    if not data:
-        raise BadImage("The file is empty.")
     if dicom.is_dicom(data):
         return dicom.decode(data, max_megapixels)
+    return np.asarray(_opened(data, max_megapixels))
+
+
+def read_input(data: bytes, spec: InputSpec, max_megapixels: int = 100) -> NDArray[np.uint8]:
+    """`to_input(decode(data))`, the same pixels without an array of all of them between. Raises BadImage.
+
+    For a photograph the two copies that this spares cost as much as a quarter of its decoding.
+    """
+    if dicom.is_dicom(data):
+        return to_input(dicom.decode(data, max_megapixels), spec)
+    return _squashed(_opened(data, max_megapixels), spec)
+
+
+def _opened(data: bytes, max_megapixels: int) -> Image.Image:
+    """The image, upright and RGB. Raises BadImage."""
+    if not data:
+        raise BadImage("The file is empty.")
     _silence_pillow()
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_size(image.size, max_megapixels)  # the header is known, no pixel is decoded yet
         image.load()
-        return np.asarray(_upright(_to_rgb(image), _orientation(image)))
+        return _upright(_to_rgb(image), _orientation(image))
     except UnidentifiedImageError as error:
         accepted = ", ".join(FORMATS)
         raise BadImage(f"The file is not an image of an accepted format. Accepted are {accepted}.") from error
@@ -143,7 +158,10 @@ def decode(data: bytes, max_megapixels: int = 100) -> NDArray[np.uint8]:
 
 def to_input(image_HWC: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     """The network's input, shape (C, size_px, size_px): squashed to a square, bilinear with antialiasing."""
-    image = Image.fromarray(image_HWC)
+    return _squashed(Image.fromarray(image_HWC), spec)
+
+
+def _squashed(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     if spec.channels == 1:
         image = image.convert("L")
     if image.size != (spec.size_px, spec.size_px):
@@ -203,7 +221,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:

@@ -53,7 +53,7 @@ def _register(app: Flask) -> None:
     from webapp.batches import views as batches
     from webapp.datasets import changes, gallery, review
     from webapp.experiments import views as experiments
-    from webapp.predictions import active, journal, turns, watching
+    from webapp.predictions import active, journal, rounds, turns, watching
     from webapp.predictions import views as predictions
     from webapp.rates import views as rates
     from webapp.registry import analysis, inspection
@@ -94,6 +94,7 @@ def _register(app: Flask) -> None:
     pages.init_app(app)
     active.init_app(app)
     journal.init_app(app)
+    rounds.init_app(app)
     turns.init_app(app)
     cli.init_app(app)
 

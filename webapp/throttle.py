@@ -1,65 +1,133 @@
-"""How many requests one may make: each token, and each address. Counted in Redis, so for all web processes together."""
+"""How many requests one may make: each token, and each address. Counted in Redis, so for all web processes together.
 
+Far below a limit a process brings what it counted to Redis ten times a second; close to it, with every request. So
+counting costs next to nothing, and the last request that is let through is the right one. Without Redis each process
+counts alone. Attempts to log in have limits of their own (`limiter`).
+"""
+
+import math
+import threading
 import time
+from dataclasses import dataclass
 
 from flask import Flask, Response, current_app, request
-from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
+from flask_limiter import Limiter, RateLimitExceeded
 from flask_limiter.util import get_remote_address
+from limits import RateLimitItem, parse_many
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from webapp import errors
 from webapp.tokens import digest
 
-UNCOUNTED = ("/static/", "/vendor/", "/bootstrap/", "/health")
+UNCOUNTED = ("/static/", "/vendor/", "/bootstrap/", "/health")  # files of pages, and what an orchestrator asks
+GATHER_S = 0.1
+CLOSE = 200  # requests below the limit
+AWAY_S = 5.0  # a Redis that does not answer is not asked again for so long
+MOST_WINDOWS = 20_000
+
+limiter = Limiter(get_remote_address, in_memory_fallback_enabled=True)
 
 
-def _limit_of_token() -> str:
-    limit: str = current_app.extensions["settings"].token_limit
-    return limit
+@dataclass(slots=True)
+class _Window:
+    """Requests of one token or address in one span of time: those that Redis knows of, and those that it is not told."""
+
+    ends_s: float
+    known: int = 0
+    untold: int = 0
+    told_s: float = float("-inf")
+
+    @property
+    def count(self) -> int:
+        return self.known + self.untold
 
 
-def _limit_of_address() -> str:
-    limit: str = current_app.extensions["settings"].address_limit
-    return limit
+class Counter:
+    """What one process counts; `told` to Redis, whose sum comes back."""
 
+    def __init__(self, redis: Redis) -> None:
+        self._redis, self._away_until_s = redis, float("-inf")
+        self._windows: dict[str, _Window] = {}
+        self._lock = threading.Lock()
 
-def _has_no_token() -> bool:
-    return "Authorization" not in request.headers
+    def exceeds(self, who: str, limit: RateLimitItem) -> float | None:
+        """Counts a request; the seconds to wait where it is one too many, else None."""
+        now_s, length_s = time.time(), limit.get_expiry()
+        number = math.floor(now_s / length_s)
+        key = f"requests/{who}/{length_s}/{number}"
+        with self._lock:
+            window = self._windows.get(key) or self._begin(key, (number + 1) * length_s)
+            window.untold += 1
+            is_due = now_s - window.told_s > GATHER_S or window.count > limit.amount - CLOSE
+            untold = window.untold if is_due and now_s > self._away_until_s else 0
+            if untold:
+                window.untold, window.known, window.told_s = 0, window.count, now_s
+        if untold:
+            self._tell(key, window, untold, length_s)
+        return window.ends_s - now_s if window.count > limit.amount else None
 
+    def _begin(self, key: str, ends_s: float) -> _Window:
+        if len(self._windows) >= MOST_WINDOWS:
+            now_s = time.time()
+            self._windows = {key: one for key, one in self._windows.items() if one.ends_s > now_s}
+        if len(self._windows) >= MOST_WINDOWS:
+            self._windows.clear()  # somebody asks from very many addresses; Redis still has the sums
+        window = self._windows[key] = _Window(ends_s)
+        return window
 
-def _is_uncounted() -> bool:
-    """Files of pages, and what an orchestrator asks."""
-    return request.path.startswith(UNCOUNTED)
-
-
-limiter = Limiter(
-    get_remote_address,
-    application_limits=[
-        ApplicationLimit(
-            _limit_of_token,
-            key_function=lambda: digest(request.headers["Authorization"]),
-            scope="token",
-            exempt_when=_has_no_token,
-            error_message=lambda: f"The requests with a token are limited to {_limit_of_token()} (APP_TOKEN_LIMIT).",
-        ),
-        ApplicationLimit(
-            _limit_of_address,
-            scope="address",
-            exempt_when=_is_uncounted,
-            error_message=lambda: (
-                f"The requests from an address are limited to {_limit_of_address()} (APP_ADDRESS_LIMIT)."
-            ),
-        ),
-    ],
-    in_memory_fallback_enabled=True,
-)
+    def _tell(self, key: str, window: _Window, untold: int, length_s: int) -> None:
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                known, _ = pipeline.incrby(key, untold).expire(key, length_s + 1).execute()
+        except RedisError:
+            self._away_until_s = time.time() + AWAY_S
+        else:
+            with self._lock:
+                window.known = max(window.known, known)
 
 
 def init_app(app: Flask) -> None:
+    settings = app.extensions["settings"]
+    # A Redis that is frozen holds a request for a second at most.
+    patience = {"socket_connect_timeout": 1, "socket_timeout": 1, "retry": Retry(NoBackoff(), 0)}
+    app.extensions["request_counter"] = Counter(Redis.from_url(settings.redis, **patience))
+    app.extensions["request_limits"] = (parse_many(settings.token_limit), parse_many(settings.address_limit))
+    app.before_request(_count)
     limiter.init_app(app)
-    app.register_error_handler(RateLimitExceeded, _too_many)
+    app.before_request_funcs[None].remove(limiter._check_request_limit)  # the views that have a limit check it themselves
+    app.register_error_handler(RateLimitExceeded, _too_many_attempts)
 
 
-def _too_many(error: RateLimitExceeded) -> Response:
+def _count() -> Response | None:
+    """Refuses a request that is one too many."""
+    of_token, of_address = current_app.extensions["request_limits"]
+    if "Authorization" in request.headers:
+        refused = _exceeded(f"token/{digest(request.headers['Authorization'])}", of_token, "with a token", "TOKEN")
+        if refused:
+            return refused
+    if request.path.startswith(UNCOUNTED):
+        return None
+    return _exceeded(f"address/{get_remote_address()}", of_address, "from an address", "ADDRESS")
+
+
+def _exceeded(who: str, limits: list[RateLimitItem], of_what: str, setting: str) -> Response | None:
+    counter: Counter = current_app.extensions["request_counter"]
+    for limit in limits:
+        wait_s = counter.exceeds(who, limit)
+        if wait_s is not None:
+            text = current_app.extensions["settings"].model_dump()[f"{setting.lower()}_limit"]
+            return _refuse(f"The requests {of_what} are limited to {text} (APP_{setting}_LIMIT).", wait_s)
+    return None
+
+
+def _too_many_attempts(error: RateLimitExceeded) -> Response:
     breached = limiter.current_limit
-    wait_s = max(1, int(breached.reset_at - time.time())) if breached else 60
-    return errors.respond(429, f"{error.description} Try again in {wait_s} s.", retry_after_s=wait_s)
+    return _refuse(error.description, breached.reset_at - time.time() if breached else 60)
+
+
+def _refuse(reason: str, wait_s: float) -> Response:
+    whole_s = max(1, math.ceil(wait_s))
+    return errors.respond(429, f"{reason} Try again in {whole_s} s.", retry_after_s=whole_s)

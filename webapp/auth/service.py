@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from webapp import audit
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.models import ROLES, SCOPES, ApiToken, User, db, find, now, take_turns
-from webapp.security import digest, hash_password, is_password, new_token
+from webapp.security import digest, hash_password, is_password, new_token, wait_until_forgotten
 
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 MIN_PASSWORD_LENGTH = 10
@@ -107,6 +107,8 @@ def change_user(
         _renew_key(user)
     audit.record("user.change", user, by, **{key: value for key, value in changes.items() if value is not None})
     db.session.commit()
+    if role is not None or is_enabled is not None:
+        wait_until_forgotten()
 
 
 def end_sessions(user: User) -> None:
@@ -151,7 +153,7 @@ def tokens_of(user: User) -> list[ApiToken]:
 
 
 def revoke_token(token_id: int, by: User) -> None:
-    """Ends a token at once; one's own, or anybody's for an admin. Twice is harmless. Raises NotFound."""
+    """Ends a token at once, in every process; one's own, or anybody's for an admin. Twice is harmless. Raises NotFound."""
     token = find(ApiToken, token_id)
     if token is None or (token.user_id != by.id and by.role != "admin"):
         raise NotFound(f"There is no token {token_id}.")
@@ -159,3 +161,4 @@ def revoke_token(token_id: int, by: User) -> None:
         token.revoked_at = now()
         audit.record("token.revoke", token, by)
         db.session.commit()
+        wait_until_forgotten()

@@ -15,6 +15,7 @@ from webapp.errors import Conflict, Invalid, TooLarge, Unavailable
 from webapp.models import now
 from webapp.predictions.active import Loaded, active_model
 from webapp.predictions.journal import Values, journal
+from webapp.predictions.rounds import rounds
 from webapp.security import Actor
 
 
@@ -85,19 +86,16 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
     started_s, heatmap_png = time.perf_counter(), None
     try:
         data = upload.read(max_mb)
-        image_HWC = images.decode(data)
+        if explains:
+            answer, heatmap_png = _explained(loaded, data)
+        else:
+            answer = rounds().answer(loaded.predictor, data)
     except BadImage as error:
         return Answered(upload.filename, error=str(error))
-    if explains:
-        answer, map_HW = loaded.predictor.explain(image_HWC)
-        if answer.label is not None:
-            heatmap_png = explain.overlay_png(map_HW, image_HWC.shape[1], image_HWC.shape[0])
-    else:
-        answer = loaded.predictor.answer(image_HWC)
     row: Values = {
         "version_id": loaded.version,
-        "user_id": actor.user.id,
-        "token_id": actor.token.id if actor.token else None,
+        "user_id": actor.user_id,
+        "token_id": actor.token_id,
         "request_id": g.request_id,
         "image_sha256": hashlib.sha256(data).hexdigest(),
         "label": answer.label,
@@ -107,3 +105,12 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         "created_at": now(),
     }
     return Answered(upload.filename, answer, row, heatmap_png=heatmap_png)
+
+
+def _explained(loaded: Loaded, data: bytes) -> tuple[Answer, bytes | None]:
+    """The answer, and a map where it has a label. Raises BadImage, NoExplanation."""
+    image_HWC = images.decode(data)
+    answer, map_HW = loaded.predictor.explain(image_HWC)
+    if answer.label is None:
+        return answer, None
+    return answer, explain.overlay_png(map_HW, image_HWC.shape[1], image_HWC.shape[0])

@@ -1,0 +1,28 @@
+"""LitServe: the image as a multipart part, since it takes no raw bodies; two worker processes. `litserve_app.py PORT`."""
+
+import sys
+from typing import Any
+
+import litserve
+
+from benchmarks.peers.scorer import Scorer
+
+
+class Model(litserve.LitAPI):
+    def setup(self, device: str) -> None:
+        self.score = Scorer()
+
+    def decode_request(self, request: Any) -> bytes:
+        data: bytes = request["image"].file.read()
+        return data
+
+    def predict(self, data: bytes) -> list[float]:
+        return self.score(data)
+
+    def encode_response(self, output: list[float]) -> dict[str, list[float]]:
+        return {"probabilities": output}
+
+
+if __name__ == "__main__":
+    server = litserve.LitServer(Model(), accelerator="cpu", workers_per_device=2)
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")
