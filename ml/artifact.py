@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
+from ml.abstention import Abstention
 from ml.code_version import CodeVersion
-from ml.config import Frozen, Split, TrainConfig
+from ml.config import Frozen, Split, TrainConfig, Variant
 from ml.conformal import ConformalRule
 from ml.domain import DomainRule
 from ml.drift import Reference
@@ -23,6 +24,7 @@ from ml.metrics import Metrics, OperatingPoint
 from ml.temperature import Temperature
 
 FILES = ("model.onnx", "model.pt2", "state_dict.safetensors")
+MODEL_FILES: dict[Variant, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 CARD_NAME = "card.json"
 
 
@@ -57,6 +59,7 @@ class Card(Frozen):
     operating_point: OperatingPoint | None = None
     temperature: Temperature | None = None  # reported; what is served is not divided by it
     conformal: tuple[ConformalRule, ...] = ()
+    abstention: Abstention | None = None  # None where every image of the domain is decided
     metrics: Metrics | None = None  # of the split 'test'
     validation_metrics: Metrics | None = None
     reference: Reference | None = None  # what the answers on 'validation' were: what later ones are compared with

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import domain, drift, embedding, evaluation, export
+from ml import domain, drift, embedding, evaluation, export, self_test
 from ml.artifact import Card, file_sha256
 from ml.config import TrainConfig
 from ml.domain import DomainRule
@@ -13,6 +13,7 @@ from ml.embedding import Embeddings
 from ml.evaluation import Evaluated
 from ml.manifest import Manifest
 from ml.pack import PackReader
+from ml.self_test import SelfTest
 from ml.serving import Predictor
 from ml.training import Fitted
 
@@ -39,9 +40,9 @@ def release(
 ) -> Release:
     """The version in `folder`: its files and its card. What is scored is the exported graph, as it will be served.
 
-    'validation' fixes the operating point, the temperature, the conformal rules and what serving is compared with;
-    'test' only reports. `report` hears how many images of a split are scored, and 0 of 0 between the steps of the
-    export; it may raise to stop. Raises ParityError.
+    'validation' fixes the operating point, the temperature, the conformal rules, the abstention and what serving is
+    compared with; 'test' only reports. `report` hears how many images of a split are scored, and 0 of 0 between the
+    steps of the export; it may raise to stop. Raises ParityError.
     """
     card = export.export(
         fitted,
@@ -55,6 +56,7 @@ def release(
         tick=lambda: report(0, 0),
     )
     predictor = Predictor(folder / "model.onnx", card, threads=0)
+    SelfTest.of(predictor).write(folder / self_test.NAMES["float32"])
     validated = evaluation.evaluate_split(predictor, manifest, packs, "validation", None, report)
     point = evaluation.choose_operating_point(validated, config.operating_target, config.operating_value)
     predictor.card = card.model_copy(update={"conformal": evaluation.conformal_rules(validated)})
@@ -68,6 +70,7 @@ def release(
         "files": {**card.files, **{name: file_sha256(folder / name) for name in sorted(written)}},
         "domain": rule,
         "operating_point": point,
+        "abstention": evaluation.fit_abstention(config, point, validated, tested),
         "temperature": evaluation.fit_temperature(validated, tested),
         "metrics": tested.metrics,
         "validation_metrics": validated.metrics,

@@ -180,6 +180,7 @@ def version(row: ModelVersion, active: Activation | None) -> answers.Version:
 def activation(row: Activation) -> answers.Activation:
     return {
         "version": row.version_id,
+        "variant": row.variant,
         "name": row.version.name,
         "reason": row.reason,
         "by": row.user.email,
@@ -268,7 +269,7 @@ def comparison(compared: Compared) -> answers.Comparison:
 
 def predictions(loaded: Loaded, answered: list[Answered], request_id: str) -> answers.Predictions:
     return {
-        "model": {"version": loaded.version, "name": loaded.name},
+        "model": {"version": loaded.version, "variant": loaded.variant, "name": loaded.name},
         "predictions": [_prediction(item) for item in answered],
         "request_id": request_id,
     }

@@ -96,6 +96,7 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         answer = loaded.predictor.answer(image_HWC)
     row: Values = {
         "version_id": loaded.version,
+        "variant": loaded.variant,
         "user_id": actor.user.id,
         "token_id": actor.token.id if actor.token else None,
         "request_id": g.request_id,
@@ -103,6 +104,7 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         "label": answer.label,
         "probability": answer.probability,
         "probabilities": answer.probabilities,
+        "is_abstained": answer.abstained,
         "latency_ms": 1000 * (time.perf_counter() - started_s),
         "created_at": now(),
     }
