@@ -1,7 +1,7 @@
 """The artifact: a folder that is all there is to know of a finished version.
 
-model.onnx serves, state_dict.safetensors and model.pt2 (torch.export) go on to other programs, card.json says what
-they are.
+model.onnx serves, or model.int8.onnx where the version has it; state_dict.safetensors and model.pt2 (torch.export) go
+on to other programs; card.json says what they are.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from ml.folding import Member
 from ml.images import InputSpec
 from ml.metrics import Metrics, OperatingPoint
 from ml.temperature import Temperature
+from ml.variants import Variants
 
 FILES = ("model.onnx", "model.pt2", "state_dict.safetensors")
 MODEL_FILES: dict[Variant, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
@@ -77,6 +78,7 @@ class Card(Frozen):
     packages: dict[str, str]  # name -> version
     created_at: AwareDatetime
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256
+    variants: Variants | None = None  # None where model.onnx is the only one
     study: Member | None = None  # of folds: the splits, and so the hash of the data set, are those of its fold
 
     def write(self, folder: Path) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import domain, drift, embedding, evaluation, export, self_test
-from ml.artifact import Card, file_sha256
+from ml import domain, drift, embedding, evaluation, export, quantization, self_test
+from ml.artifact import CARD_NAME, Card, file_sha256
 from ml.config import TrainConfig
-from ml.domain import DomainRule
+from ml.domain import Domain, DomainRule
 from ml.embedding import Embeddings
 from ml.evaluation import Evaluated
 from ml.manifest import Manifest
@@ -64,10 +64,11 @@ def release(
     seen = functools.partial(embedding.of_split, predictor, manifest, packs, report=lambda done, total: report(0, 0))
     trained = seen("train")
     trained.write(folder / embedding.NAME)
-    rule = _guard(trained, seen("validation"), folder) if config.domain_guard else None
-    written = [path.name for path in folder.iterdir() if path.suffix == ".npz"]
+    guard, rule = _guard(trained, seen("validation"), folder) if config.domain_guard else (None, None)
+    variants = quantization.add(predictor, manifest, packs, folder, validated, point, guard, report)
     scores = {
-        "files": {**card.files, **{name: file_sha256(folder / name) for name in sorted(written)}},
+        "files": {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != CARD_NAME},
+        "variants": variants,
         "domain": rule,
         "operating_point": point,
         "abstention": evaluation.fit_abstention(config, point, validated, tested),
@@ -81,11 +82,10 @@ def release(
     return Release(card, tested, trained)
 
 
-def _guard(trained: Embeddings, validated: Embeddings, folder: Path) -> DomainRule | None:
+def _guard(trained: Embeddings, validated: Embeddings, folder: Path) -> tuple[Domain, DomainRule] | tuple[None, None]:
     """What tells foreign images, written into the folder."""
     fixed = domain.fit(trained.embedding_NC, trained.look_NS, validated.embedding_NC, validated.look_NS)
     if fixed is None:
-        return None
-    found, rule = fixed
-    found.write(folder / domain.NAME)
-    return rule
+        return None, None
+    fixed[0].write(folder / domain.NAME)
+    return fixed
