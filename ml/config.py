@@ -12,8 +12,8 @@ from ml import patterns
 
 SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
-VARIANTS = ("float32", "int8")
 Variant = Literal["float32", "int8"]  # of the numbers that an exported graph computes with
+VARIANTS: tuple[Variant, ...] = ("float32", "int8")
 
 
 class Frozen(BaseModel):

@@ -221,6 +221,7 @@ class Version(TypedDict):
     removed_groups: list[Any]
     sha256: str
     is_active: bool
+    variants: list[Variant]
     files: dict[str, VersionFile]
     report: str
     metrics: Scores | None

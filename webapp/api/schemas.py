@@ -166,6 +166,7 @@ def version(row: ModelVersion, active: Activation | None) -> answers.Version:
         "removed_groups": row.removed_groups,
         "sha256": row.model_sha256,
         "is_active": active is not None and active.version_id == row.id,
+        "variants": registry.variants(row),
         "files": {
             name: {"sha256": sha256, "url": url_for("api.version_file", version_id=row.id, name=name)}
             for name, sha256 in row.files.items()
