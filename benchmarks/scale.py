@@ -87,8 +87,8 @@ class Workers:
     def add(self, count: int, threads: int) -> None:
         for number in range(count):
             disk = str(self._settings.data_dir / f"disk-{number}")
-            self._processes.start("jobs.worker", APP_CACHE_DIR=disk, OMP_NUM_THREADS=str(threads))
-        self._processes.start("jobs.janitor")
+            self._processes.start("-m", "jobs.worker", APP_CACHE_DIR=disk, OMP_NUM_THREADS=str(threads))
+        self._processes.start("-m", "jobs.janitor")
         time.sleep(5)  # until all have started
 
     def wait_until_done(self, count: int) -> None:

@@ -1,7 +1,7 @@
 """The artifact: a folder that is all there is to know of a finished version.
 
-model.onnx serves, state_dict.safetensors and model.pt2 (torch.export) go on to other programs, card.json says what
-they are.
+model.onnx serves, or model.int8.onnx where the version has it; state_dict.safetensors and model.pt2 (torch.export) go
+on to other programs; card.json says what they are.
 """
 
 import hashlib
@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
+from ml.abstention import Abstention
 from ml.code_version import CodeVersion
-from ml.config import Frozen, Split, TrainConfig
+from ml.config import Frozen, Split, TrainConfig, Variant
 from ml.conformal import ConformalRule
 from ml.domain import DomainRule
 from ml.drift import Reference
@@ -21,8 +22,10 @@ from ml.folding import Member
 from ml.images import InputSpec
 from ml.metrics import Metrics, OperatingPoint
 from ml.temperature import Temperature
+from ml.variants import Variants
 
 FILES = ("model.onnx", "model.pt2", "state_dict.safetensors")
+MODEL_FILES: dict[Variant, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 CARD_NAME = "card.json"
 
 
@@ -57,6 +60,7 @@ class Card(Frozen):
     operating_point: OperatingPoint | None = None
     temperature: Temperature | None = None  # reported; what is served is not divided by it
     conformal: tuple[ConformalRule, ...] = ()
+    abstention: Abstention | None = None  # None where every image of the domain is decided
     metrics: Metrics | None = None  # of the split 'test'
     validation_metrics: Metrics | None = None
     reference: Reference | None = None  # what the answers on 'validation' were: what later ones are compared with
@@ -74,6 +78,7 @@ class Card(Frozen):
     packages: dict[str, str]  # name -> version
     created_at: AwareDatetime
     files: dict[str, str] = Field(default_factory=dict)  # name -> sha256
+    variants: Variants | None = None  # None where model.onnx is the only one
     study: Member | None = None  # of folds: the splits, and so the hash of the data set, are those of its fold
 
     def write(self, folder: Path) -> None:

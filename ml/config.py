@@ -12,6 +12,8 @@ from ml import patterns
 
 SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
+Variant = Literal["float32", "int8"]  # of the numbers that an exported graph computes with
+VARIANTS: tuple[Variant, ...] = ("float32", "int8")
 
 
 class Frozen(BaseModel):
@@ -240,6 +242,15 @@ class TrainConfig(Frozen):
     operating_value: float = Field(
         0.90, gt=0, lt=1, title="Value to reach", description="Used by the targets sensitivity and specificity"
     )
+
+    abstention: Literal["none", "probability", "conformal"] = Field(
+        "none",
+        title="Abstention",
+        description="When /predict decides nothing. probability: where the calibrated probability of its class is "
+        "below the level; conformal: where sets that hold the truth at the level's rate are not of one class. "
+        "Validation fixes it",
+    )
+    abstention_level: float = Field(0.90, gt=0, lt=1, title="Level of abstention")
 
     @model_validator(mode="after")
     def _weights_fit_network(self) -> Self:

@@ -37,21 +37,26 @@ class ConformalScores(Frozen):
 
 
 def fit(truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.floating]) -> tuple[ConformalRule, ...]:
-    """One rule for each of `ALPHAS`; call it with validation images. None of them without images.
+    """One rule for each of `ALPHAS`; call it with validation images. None of them without images."""
+    n = len(truth_N)
+    if not n:
+        return ()
+    return tuple(
+        ConformalRule(alpha=alpha, threshold=threshold(alpha, truth_N, probabilities_NK), n=n) for alpha in ALPHAS
+    )
+
+
+def threshold(alpha: float, truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.floating]) -> float:
+    """The probability from which on a class belongs to a set; call it with validation images, one at least.
 
     Split conformal prediction (Papadopoulos et al. 2002) with the score 1 - probability of the truth (Sadinle et al.
     2019): the threshold is the k-th lowest probability of a truth, k = floor((n + 1) * alpha). Too few images promise
     nothing: the threshold is then 0 and every set holds all classes.
     """
     n = len(truth_N)
-    if not n:
-        return ()
     sorted_N = np.sort(np.asarray(probabilities_NK, np.float64)[np.arange(n), truth_N])
-    ranks = [math.floor((n + 1) * alpha + 1e-9) for alpha in ALPHAS]
-    return tuple(
-        ConformalRule(alpha=alpha, threshold=max(0.0, float(sorted_N[rank - 1]) - _ROUNDING) if rank else 0.0, n=n)
-        for alpha, rank in zip(ALPHAS, ranks, strict=True)
-    )
+    rank = math.floor((n + 1) * alpha + 1e-9)
+    return max(0.0, float(sorted_N[rank - 1]) - _ROUNDING) if rank else 0.0
 
 
 def sets(rule: ConformalRule, probabilities_NK: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import conformal, images, metrics, temperature
-from ml.config import Frozen, Split
+from ml import abstention, conformal, images, metrics, temperature
+from ml.abstention import Abstention, Decided, Policy
+from ml.config import Frozen, Split, TrainConfig
 from ml.conformal import ConformalRule
 from ml.decisions import OperatingPoint, choose_threshold, decide
 from ml.errors import BadConfig
@@ -139,6 +140,24 @@ def fit_temperature(validated: Evaluated, tested: Evaluated) -> Temperature | No
         temperature.compare(one.truth_N, one.probabilities_NK, _positive(one), value) for one in (validated, tested)
     )
     return Temperature(value=value, validation=of_validation, test=of_test)
+
+
+def fit_abstention(
+    config: TrainConfig, point: OperatingPoint | None, validated: Evaluated, tested: Evaluated
+) -> Abstention | None:
+    """The policy that the images of 'validation' fix, with what it does to them and to those of 'test'."""
+    asked = (config.abstention, config.abstention_level)
+    policy = abstention.fit(*asked, validated.truth_N, validated.probabilities_NK)
+    if policy is None:
+        return None
+    of_validation, of_test = (_outcome(policy, point, one) for one in (validated, tested))
+    return Abstention(policy=policy, validation=of_validation, test=of_test)
+
+
+def _outcome(policy: Policy, point: OperatingPoint | None, evaluated: Evaluated) -> Decided:
+    scores = evaluated.metrics
+    decided_N = decide(evaluated.probabilities_NK, scores.confusion.labels, scores.positive_class, point)
+    return abstention.outcome(policy, evaluated.truth_N, evaluated.probabilities_NK, decided_N)
 
 
 def confident_errors(evaluated: Evaluated, n: int = 24) -> list[Scored]:

@@ -1,6 +1,7 @@
-"""Images: bytes to pixels, pixels to the network's input. The same code for training and serving.
+"""Images: bytes to pixels, pixels to the network's input. The same code for training, evaluation and serving.
 
-A decoded image is `image_HWC`: uint8, RGB, three channels, upright, without alpha.
+A decoded image is `image_HWC`: uint8, RGB, three channels, upright, without alpha. What the ingest keeps and what
+`/predict` looks at are the same pixels, because nothing here asks who decodes, or for which network.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from ml.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
 
+SCALED_SIDE_PX = 1024  # twice the side of the largest input
 _ANY_SIZE = 1_000_000  # megapixels
 _TINY_PX = 64 * 64
 _ORIENTATION_TAG = 0x0112
@@ -119,7 +121,9 @@ def decode(data: bytes, max_megapixels: int = 100) -> NDArray[np.uint8]:
     """Pixels of one image file, upright RGB in shape (H, W, 3); the array may be read-only.
 
     Grey becomes RGB; 16-bit is scaled by the full range of the type, never by the image's own range; alpha is
-    flattened on black, the background of ultrasound; of an animation the first frame counts. Raises BadImage.
+    flattened on black, the background of ultrasound; of an animation the first frame counts. A large photograph (JPEG)
+    is decoded at a half, a quarter or an eighth of its size, which takes a fourth of the time, as long as its shorter
+    side keeps 1024 px. Raises BadImage.
     """
     if dicom.is_dicom(data):
         return dicom.decode(data, max_megapixels)
@@ -144,6 +148,7 @@ def _opened(data: bytes, max_megapixels: int) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_size(image.size, max_megapixels)  # the header is known, no pixel is decoded yet
+        image.draft(None, (SCALED_SIDE_PX, SCALED_SIDE_PX))  # nothing happens to other formats
         image.load()
         return _upright(_to_rgb(image), _orientation(image))
     except UnidentifiedImageError as error:

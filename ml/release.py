@@ -5,15 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import domain, drift, embedding, evaluation, export, folding
-from ml.artifact import FILES, Card, file_sha256
+from ml import domain, drift, embedding, evaluation, export, folding, quantization, self_test
+from ml.artifact import CARD_NAME, Card, file_sha256
 from ml.config import TrainConfig
-from ml.domain import DomainRule
+from ml.domain import Domain, DomainRule
 from ml.embedding import Embeddings
 from ml.errors import BadArtifact
 from ml.evaluation import Evaluated
 from ml.manifest import Manifest
 from ml.pack import PackReader
+from ml.self_test import SelfTest
 from ml.serving import Predictor
 from ml.training import Fitted
 
@@ -40,9 +41,9 @@ def release(
 ) -> Release:
     """The version in `folder`: its files and its card. What is scored is the exported graph, as it will be served.
 
-    'validation' fixes the operating point, the temperature, the conformal rules and what serving is compared with;
-    'test' only reports. `report` hears how many images of a split are scored, and 0 of 0 between the steps of the
-    export; it may raise to stop. Raises ParityError.
+    'validation' fixes the operating point, the temperature, the conformal rules, the abstention and what serving is
+    compared with; 'test' only reports. `report` hears how many images of a split are scored, and 0 of 0 between the
+    steps of the export; it may raise to stop. Raises ParityError.
     """
     card = export.export(
         fitted,
@@ -79,6 +80,7 @@ def _scored(
     """The version whose graph lies in `folder`, judged by that graph; its card and what lies beside are written."""
     card = exported.model_copy(update={"conformal": (), "operating_point": None})
     predictor = Predictor(folder / "model.onnx", card, threads=0)
+    SelfTest.of(predictor).write(folder / self_test.NAMES["float32"])
     validated = evaluation.evaluate_split(predictor, manifest, packs, "validation", None, report)
     point = evaluation.choose_operating_point(validated, card.config.operating_target, card.config.operating_value)
     predictor.card = card.model_copy(update={"conformal": evaluation.conformal_rules(validated)})
@@ -86,12 +88,14 @@ def _scored(
     seen = functools.partial(embedding.of_split, predictor, manifest, packs, report=lambda done, total: report(0, 0))
     trained = seen("train")
     trained.write(folder / embedding.NAME)
-    rule = _guard(trained, seen("validation"), folder) if card.config.domain_guard else None
-    written = (*FILES, embedding.NAME, *([domain.NAME] if rule else []))
+    guard, rule = _guard(trained, seen("validation"), folder) if card.config.domain_guard else (None, None)
+    variants = quantization.add(predictor, manifest, packs, folder, validated, point, guard, report)
     scores = {
-        "files": {name: file_sha256(folder / name) for name in written},
+        "files": {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != CARD_NAME},
+        "variants": variants,
         "domain": rule,
         "operating_point": point,
+        "abstention": evaluation.fit_abstention(card.config, point, validated, tested),
         "temperature": evaluation.fit_temperature(validated, tested),
         "metrics": tested.metrics,
         "validation_metrics": validated.metrics,
@@ -102,11 +106,10 @@ def _scored(
     return Release(card, tested, trained)
 
 
-def _guard(trained: Embeddings, validated: Embeddings, folder: Path) -> DomainRule | None:
+def _guard(trained: Embeddings, validated: Embeddings, folder: Path) -> tuple[Domain, DomainRule] | tuple[None, None]:
     """What tells foreign images, written into the folder."""
     fixed = domain.fit(trained.embedding_NC, trained.look_NS, validated.embedding_NC, validated.look_NS)
     if fixed is None:
-        return None
-    found, rule = fixed
-    found.write(folder / domain.NAME)
-    return rule
+        return None, None
+    fixed[0].write(folder / domain.NAME)
+    return fixed

@@ -1,6 +1,7 @@
 """Serving: an exported version answers what an image shows. ONNX Runtime on the processor, free of torch."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml import appearance, explain, images
 from ml.artifact import Card
-from ml.config import Frozen
+from ml.config import Frozen, Variant
 from ml.decisions import OperatingPoint, decide
 from ml.domain import Domain
 from ml.errors import BadArtifact, NoExplanation
@@ -34,9 +35,11 @@ _DOES_NOT_LOAD = (
 class Answer(Frozen):
     """What the model says of one image.
 
-    `decision` is the positive class where its probability reaches the operating point's threshold (0.5 without one),
-    and the most probable class where there is no positive class. `label` is the decision, `probability` its own.
-    Of an image outside the domain nothing is said: `in_domain` is False, and it is None where that is not looked at.
+    `label` is the positive class where its probability reaches the operating point's threshold (0.5 without one), and
+    the most probable class where there is no positive class; `probability` is its own. `decision` is the label, but
+    None where the version's policy abstains. `prediction_set` are the classes that a conformal policy cannot rule out;
+    without such a policy it is None. Of an image outside the domain nothing is said: `in_domain` is False, and it is
+    None where that is not looked at.
     """
 
     label: str | None
@@ -45,23 +48,29 @@ class Answer(Frozen):
     decision: str | None
     operating_point: OperatingPoint | None = None
     abstained: bool = False
+    prediction_set: tuple[str, ...] | None = None
     in_domain: bool | None = None
-
-
-FOREIGN = Answer(label=None, probability=None, probabilities={}, decision=None, abstained=True, in_domain=False)
 
 
 class Predictor:
     """A loaded version. Threads may share it; it must be made after a fork, not before."""
 
-    def __init__(self, model_path: Path, card: Card, threads: int = 1, domain: Domain | None = None) -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        card: Card,
+        threads: int = 1,
+        domain: Domain | None = None,
+        variant: Variant = "float32",
+    ) -> None:
         """Loads the graph; the file is not needed afterwards. `threads` of one answer; 0: as many as cores.
 
-        With a `domain` images outside it get no label; scores and `judge` know nothing of it.
+        With a `domain` images outside it get no label; scores and `judge` know nothing of it. The `variant` is that
+        of the file.
 
         Raises BadArtifact where the graph does not load or is not the one that the card describes.
         """
-        self.card, self.domain = card, domain
+        self.card, self.domain, self.variant = card, domain, variant
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -148,25 +157,44 @@ class Predictor:
             return answers
         is_in_N = self.domain.holds(seen.directions, appearance.figures(batch_NCHW))
         known = [answer.model_copy(update={"in_domain": True}) for answer in answers]
-        return [answer if is_in else FOREIGN for answer, is_in in zip(known, is_in_N.tolist(), strict=True)]
+        foreign = Answer(
+            label=None,
+            probability=None,
+            probabilities={},
+            decision=None,
+            operating_point=self.card.operating_point,
+            abstained=True,
+            in_domain=False,
+        )
+        return [answer if is_in else foreign for answer, is_in in zip(known, is_in_N.tolist(), strict=True)]
 
     def judge(self, probabilities_NK: NDArray[np.floating], operating_point: OperatingPoint | None) -> list[Answer]:
         """Probabilities turned into answers at an operating point, which need not be the card's own."""
         classes = self.card.classes
         decided_N = decide(probabilities_NK, classes, self.card.positive_class, operating_point)
+        policy = self.card.abstention.policy if self.card.abstention else None
+        is_open_N = policy.abstains(probabilities_NK, decided_N) if policy else np.zeros(len(decided_N), np.bool_)
+        sets_NK = policy.sets(probabilities_NK) if policy and policy.kind == "conformal" else None
         return [
             Answer(
                 label=classes[decided],
                 probability=row[decided],
                 probabilities=dict(zip(classes, row, strict=True)),
-                decision=classes[decided],
+                decision=None if is_open else classes[decided],
                 operating_point=operating_point,
+                abstained=is_open,
+                prediction_set=None if sets_NK is None else tuple(itertools.compress(classes, sets_NK[number])),
             )
-            for decided, row in zip(decided_N.tolist(), probabilities_NK.tolist(), strict=True)
+            for number, (decided, is_open, row) in enumerate(
+                zip(decided_N.tolist(), is_open_N.tolist(), probabilities_NK.tolist(), strict=True)
+            )
         ]
 
     def self_test(self) -> None:
-        """Returns where a fixed image gets probabilities that add up to 1; else raises BadArtifact."""
+        """Returns where a fixed image gets probabilities that add up to 1; else raises BadArtifact.
+
+        `ml.self_test` says more, of versions that keep what they must say.
+        """
         size_px = self.card.input.size_px
         ramp_HW = np.linspace(0, 255, size_px * size_px).astype(np.uint8).reshape(size_px, size_px)
         batch_NCHW = np.broadcast_to(ramp_HW, (1, self.card.input.channels, size_px, size_px))

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ml import domain, embedding, evaluation, metrics, scored
+from ml import domain, embedding, evaluation, metrics, scored, self_test
 from ml.artifact import Card
 from ml.evidence import Evidence
 from ml.folding import as_seen
 from ml.manifest import Manifest
 from ml.pack import PackReader
+from ml.self_test import SelfTest
 from ml.serving import Predictor
 from tests import factories
 from webapp.datasets import contents
@@ -89,6 +90,15 @@ def guard(version: ModelVersion) -> None:
         path = Path(folder) / domain.NAME
         found[0].write(path)
         version.files = {**version.files, domain.NAME: _stored(path)}
+    db.session.commit()
+
+
+def keep_self_test(version: ModelVersion, says: ModelVersion) -> None:
+    """Gives the version a self-test, whose stored answers are those of `says`."""
+    with _opened(says) as (predictor, _, _), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / self_test.NAMES["float32"]
+        SelfTest.of(predictor).write(path)
+        version.files = {**version.files, path.name: _stored(path)}
     db.session.commit()
 
 

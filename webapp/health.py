@@ -69,6 +69,7 @@ def _loaded() -> shapes.ServingModel | None:
         return None
     return {
         "version": loaded.version,
+        "variant": loaded.variant,
         "name": loaded.name,
         "sha256": loaded.sha256,
         "activated_at": loaded.activated_at,

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ml.config import SPLITS
+from ml.artifact import MODEL_FILES
+from ml.config import SPLITS, Variant
 from webapp.database import MAX_ID as MAX_ID
 from webapp.database import Base, now, one_of
 from webapp.database import UtcDateTime as UtcDateTime
@@ -262,16 +263,21 @@ class ModelVersion(Base):
 
     @property
     def model_sha256(self) -> str:
-        return str(self.files["model.onnx"])
+        return self.graph_sha256("float32")
+
+    def graph_sha256(self, variant: Variant) -> str:
+        """Of the file that serves in this variant, which the version must have."""
+        return str(self.files[MODEL_FILES[variant]])
 
 
 class Activation(Base):
-    """Append-only pointer: the newest row names the version that serves."""
+    """Append-only pointer: the newest row names the version that serves, and in which variant."""
 
     __tablename__ = "activation"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
+    variant: Mapped[Variant] = mapped_column(String(20), default="float32")
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
     reason: Mapped[str] = mapped_column(Text)
     is_rollback: Mapped[bool] = mapped_column(default=False)
@@ -331,7 +337,8 @@ class BatchPrediction(Attempted, Base):
 class Prediction(Base):
     """One answer of `/predict`. No image, no file name: neither may carry a patient's identity here.
 
-    An image outside the domain of the version has no label.
+    An image outside the domain of the version has no label; one of which the version abstained has one that is no
+    decision.
     """
 
     __tablename__ = "prediction"
@@ -342,6 +349,7 @@ class Prediction(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    variant: Mapped[Variant] = mapped_column(String(20), default="float32")
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
     token_id: Mapped[int | None] = mapped_column(ForeignKey("api_token.id"))
     request_id: Mapped[str] = mapped_column(String(64), index=True)
@@ -350,6 +358,7 @@ class Prediction(Base):
     label: Mapped[str | None] = mapped_column(String(200))
     probability: Mapped[float | None]
     probabilities: Mapped[dict[str, Any]]
+    is_abstained: Mapped[bool] = mapped_column(default=False)
     latency_ms: Mapped[float]
     created_at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
     version: Mapped[ModelVersion] = relationship()

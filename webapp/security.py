@@ -39,7 +39,9 @@ PUBLIC = frozenset(
     }
 )
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-KNOWN_S = 0.1  # a process believes what it read of a token; a revocation waits for so long before it says that it is done
+KNOWN_S = (
+    0.1  # a process believes what it read of a token; a revocation waits for so long before it says that it is done
+)
 MOST_KNOWN = 10_000
 
 hasher = PasswordHasher()

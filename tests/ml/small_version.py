@@ -33,7 +33,7 @@ def write_model(
     side = size_px // 4
     slopes = np.arange(classes, dtype=np.float32)[None, :] * np.float32(gain)
     constants = {
-        "channel": np.array([1]),
+        "thirds": np.full((1, 3, 1, 1), 1 / 3, np.float32),
         "sides": np.array([2, 3]),
         "scale": np.array(1 / 255, np.float32),
         "middle": np.array(MIDDLE, np.float32),
@@ -43,7 +43,7 @@ def write_model(
     }
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["pixels", "channel"], ["grey"], keepdims=1),
+        helper.make_node("Conv", ["pixels", "thirds"], ["grey"]),
         helper.make_node("AveragePool", ["grey"], ["cells"], kernel_shape=[side, side], strides=[side, side]),
         helper.make_node("Mul", ["cells", "scale"], ["grid"]),
         helper.make_node("ReduceMean", ["grid", "sides"], ["means_NC"], keepdims=0),

@@ -98,6 +98,19 @@ def test_cmyk_becomes_rgb() -> None:
     assert np.abs(image_HWC[4, 4].astype(int) - [255, 0, 0]).max() < 10
 
 
+@pytest.mark.parametrize(
+    ("size", "decoded"), [((2100, 2300), (1050, 1150)), ((2047, 2300), (2047, 2300)), ((4100, 6000), (1025, 1500))]
+)
+def test_a_large_photograph_is_decoded_at_a_fraction_that_keeps_its_shorter_side(
+    size: tuple[int, int], decoded: tuple[int, int]
+) -> None:
+    gradient = Image.linear_gradient("L").resize(size)
+    found = images.decode(encoded(gradient, "JPEG", quality=95))
+    assert (found.shape[1], found.shape[0]) == decoded
+    small = np.asarray(gradient.resize(decoded))
+    assert np.abs(found[..., 0].astype(int) - small).max() < 6
+
+
 def test_the_first_frame_of_an_animation_counts() -> None:
     frames = [Image.new("L", (4, 4), value) for value in (10, 200)]
     animation = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])

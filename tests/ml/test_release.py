@@ -12,6 +12,9 @@ from ml.config import TrainConfig
 from ml.embedding import Embeddings
 from ml.errors import Cancelled
 from ml.release import release
+from ml.self_test import NAMES as SELF_TESTS
+from ml.self_test import SelfTest
+from ml.serving import Predictor
 from ml.training import Fitted
 from tests.ml import small_dataset
 
@@ -38,7 +41,9 @@ def test_a_release_tells_of_its_export_and_then_of_each_split(tmp_path: Path) ->
     )
     assert told == [(0, 0), (0, 0), (0, 0), (0, 5), (5, 5), (0, 6), (6, 6), (0, 0), (0, 0)]
     assert Card.read(folder) == made.card
+    assert set(SELF_TESTS.values()) & set(made.card.files) == {"self_test.npz"}
     made.card.verify(folder)
+    SelfTest.read(folder / "self_test.npz").check(Predictor(folder / "model.onnx", made.card))
 
 
 def test_a_release_keeps_the_training_images_as_the_network_sees_them(tmp_path: Path) -> None:
@@ -55,7 +60,8 @@ def test_a_release_keeps_the_training_images_as_the_network_sees_them(tmp_path: 
 
 def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> None:
     data = small_dataset.build(tmp_path / "data", validation=20, test=6)
-    config = CONFIG.model_copy(update={"operating_target": "sensitivity", "operating_value": 0.8})
+    chosen = {"operating_target": "sensitivity", "operating_value": 0.8, "abstention": "conformal"}
+    config = CONFIG.model_copy(update={**chosen, "abstention_level": 0.95})
     card = release(
         _fitted(), config, data.manifest, data.packs, tmp_path / "version", "First", "Discs", dataset_number=2
     ).card
@@ -67,6 +73,9 @@ def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> Non
         (0.10, 20, "validation"),
         (0.05, 20, "validation"),
     ]
+    assert card.abstention
+    assert (card.abstention.policy.threshold, card.abstention.policy.n) == (card.conformal[1].threshold, 20)
+    assert (card.abstention.validation.n, card.abstention.test.n) == (20, 6)
     assert card.reference
     assert len(card.reference.scores) == sum(card.reference.answered.values()) == 20
     assert card.metrics

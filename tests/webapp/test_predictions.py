@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import func, select
 
-from tests.answers import guard
+from tests.answers import guard, keep_self_test
 from tests.conftest import application
 from tests.factories import Auth, find_user, make_dataset, make_experiment, make_version
 from tests.ml.factories import encoded, noise
@@ -88,6 +88,28 @@ def test_an_answer_tells_the_operating_point_that_was_locked_on_validation(
     assert found["decision"] == ("malignant" if found["probabilities"]["malignant"] >= 0.9999999 else "benign")
 
 
+def test_an_answer_that_the_policy_leaves_open_is_no_decision(client: FlaskClient, auth: Auth, image: bytes) -> None:
+    policy = {"kind": "conformal", "level": 0.9, "threshold": 1e-9, "n": 40}
+    nothing = {"n": 0, "share": {}, "accuracy": {}}
+    with client.application.app_context():
+        version = make_version()
+        found = {"policy": policy, "validation": nothing, "test": nothing}
+        version.card = {**version.card, "abstention": found}
+        registry.activate(version, "for a test", find_user("researcher"))
+    (found,) = predict(client, auth.token("predict", "viewer"), image)["predictions"]
+    assert (found["label"], found["decision"], found["abstained"]) == ("malignant", None, True)
+    assert found["prediction_set"] == ["benign", "malignant"]
+    with client.application.app_context():
+        assert journal().flush()
+    (row,) = client.get("/api/v1/predictions", headers=auth.token("write", "viewer")).json["items"]
+    assert (row["label"], row["decision"], row["abstained"]) == ("malignant", None, True)
+    auth.login()
+    page = client.post("/try/", data=auth.form(image=(io.BytesIO(image), "a.png"))).text
+    assert "The model abstains" in page
+    assert "abstained" in client.get("/predictions/").text
+    assert "sets that hold the truth" in client.get(f"/versions/{row['version']}").text
+
+
 def explained(client: FlaskClient, headers: dict[str, str], data: bytes, query: str = "?explain=1") -> Any:
     return client.post(f"/predict{query}", data=data, headers=headers | {"Content-Type": "image/png"})
 
@@ -127,7 +149,8 @@ def test_a_page_of_noise_gets_no_label_and_an_image_of_the_kind_does(client: Fla
     (found,) = explained(client, headers, usual).json["predictions"]
     assert (found["in_domain"], found["label"]) == (True, "malignant")
     (found,) = explained(client, headers, encoded(noise())).json["predictions"]
-    nothing = dict.fromkeys(("label", "decision", "probability", "heatmap_png", "operating_point", "filename"))
+    names = ("label", "decision", "probability", "heatmap_png", "operating_point", "filename", "prediction_set")
+    nothing = dict.fromkeys(names)
     assert found == {**nothing, "probabilities": {}, "in_domain": False, "abstained": True}
     with client.application.app_context():
         assert journal().flush()
@@ -185,27 +208,34 @@ def active_model_of(app: Flask) -> ActiveModel:
         return active_model()
 
 
-def test_a_switch_drops_no_request(app: Flask, auth: Auth, image: bytes) -> None:
-    headers, first = auth.token("predict"), activate(app)
-    answers: list[dict[str, object]] = []
-    stop = threading.Event()
+def test_the_way_back_needs_no_store(app: Flask, client: FlaskClient, auth: Auth, image: bytes) -> None:
+    first = activate(app)
+    assert until(active_model_of(app), app, first)
+    second = activate(app, leaning=1.0)
+    assert until(active_model_of(app), app, second)
+    for version_id in (first, second):
+        damage(app, version_id).unlink()
+    for expected in (first, second):
+        activate(app, expected)
+        assert until(active_model_of(app), app, expected)
+        assert predict(client, auth.token("predict"), image)["model"]["version"] == expected
 
-    def ask() -> None:
-        while not stop.is_set():
-            answers.append(predict(app.test_client(), headers, image))
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    last = activate(app, leaning=3.0)
-    has_switched = until(active_model_of(app), app, last)
-    answers.append(predict(app.test_client(), headers, image))
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert has_switched
-    assert {answer["status"] for answer in answers} == {200}
-    assert {answer["model"]["version"] for answer in answers} <= {first, last}
+def test_a_version_that_fails_its_self_test_does_not_serve(app: Flask, client: FlaskClient) -> None:
+    good = activate(app)
+    assert until(active_model_of(app), app, good)
+    with app.app_context():
+        one, other = make_version(leaning=1.0), make_version(leaning=1.5)
+        for version in (one, other):
+            keep_self_test(version, says=one)
+        numbers = [one.id, other.id]
+    activate(app, numbers[0])
+    assert until(active_model_of(app), app, numbers[0])
+    activate(app, numbers[1])
+    time.sleep(1.2 * CHECK_INTERVAL_S)
+    health = client.get("/health").json
+    assert (health["status"], health["model"]["version"]) == ("degraded", numbers[0])
+    assert "fails its self-test" in health["checks"]["model"]
 
 
 def test_a_process_that_was_idle_gives_no_answer_of_the_old_version(

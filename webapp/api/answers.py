@@ -9,7 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from ml.comparison import Difference, McNemar
-from ml.config import Split, TrainConfig
+from ml.config import Split, TrainConfig, Variant
 from ml.decisions import OperatingPoint
 from ml.metrics import Metrics
 from ml.spread import Spread
@@ -24,20 +24,25 @@ DatasetStatus = Annotated[str, Field(json_schema_extra={"enum": list(DATASET_STA
 
 class ModelName(TypedDict):
     version: int
+    variant: Variant
     name: str
 
 
 class Prediction(TypedDict):
-    """The answer for one image, or `error` where that image has none."""
+    """The answer for one image, or `error` where that image has none.
+
+    `decision` is null where the version abstained; `label` is what it leans to. Both are null outside the domain.
+    """
 
     filename: str | None
     error: NotRequired[str]
-    label: NotRequired[str]
-    probability: NotRequired[Probability]
+    label: NotRequired[str | None]
+    probability: NotRequired[Probability | None]
     probabilities: NotRequired[dict[str, Probability]]
-    decision: NotRequired[str]
+    decision: NotRequired[str | None]
     operating_point: NotRequired[Annotated[dict[str, Any], Dumped(OperatingPoint)] | None]
     abstained: NotRequired[bool]
+    prediction_set: NotRequired[list[str] | None]
     in_domain: NotRequired[bool | None]
     heatmap_png: NotRequired[str | None]
 
@@ -216,6 +221,7 @@ class Version(TypedDict):
     removed_groups: list[Any]
     sha256: str
     is_active: bool
+    variants: list[Variant]
     files: dict[str, VersionFile]
     report: str
     metrics: Scores | None
@@ -231,6 +237,7 @@ class Activation(TypedDict):
     """Who made which version the one that serves, when and why."""
 
     version: int
+    variant: Variant
     name: str
     reason: str
     by: str

@@ -166,6 +166,7 @@ def version(row: ModelVersion, active: Activation | None) -> answers.Version:
         "removed_groups": row.removed_groups,
         "sha256": row.model_sha256,
         "is_active": active is not None and active.version_id == row.id,
+        "variants": registry.variants(row),
         "files": {
             name: {"sha256": sha256, "url": url_for("api.version_file", version_id=row.id, name=name)}
             for name, sha256 in row.files.items()
@@ -180,6 +181,7 @@ def version(row: ModelVersion, active: Activation | None) -> answers.Version:
 def activation(row: Activation) -> answers.Activation:
     return {
         "version": row.version_id,
+        "variant": row.variant,
         "name": row.version.name,
         "reason": row.reason,
         "by": row.user.email,
@@ -268,7 +270,7 @@ def comparison(compared: Compared) -> answers.Comparison:
 
 def predictions(loaded: Loaded, answered: list[Answered], request_id: str) -> answers.Predictions:
     return {
-        "model": {"version": loaded.version, "name": loaded.name},
+        "model": {"version": loaded.version, "variant": loaded.variant, "name": loaded.name},
         "predictions": [_prediction(item) for item in answered],
         "request_id": request_id,
     }

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ml.config import Frozen, IngestOptions, TrainConfig
+from ml.config import Frozen, IngestOptions, TrainConfig, Variant
 from ml.space import Plan
 from webapp.models import EVALUATED_SPLITS, MAX_ID, STUDY_KINDS
 from webapp.pagination import DEFAULT_LIMIT, MAX_LIMIT
@@ -130,6 +130,10 @@ class Truths(Frozen):
 
 class Reason(Frozen):
     reason: str = Field(min_length=1, max_length=REASON_LENGTH)
+
+
+class NewActivation(Reason):
+    variant: Variant = Field("float32", description="int8: the smaller file, where the version offers it")
 
 
 class EncodedImages(Frozen):

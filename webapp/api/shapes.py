@@ -7,6 +7,8 @@ from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
+from ml.config import Variant
+
 
 class Dumped:
     """Marks a dictionary as the JSON of a model, or of another shape."""
@@ -59,6 +61,7 @@ class Checks(TypedDict):
 
 class ServingModel(TypedDict):
     version: int
+    variant: Variant
     name: str
     sha256: str
     activated_at: Moment

@@ -236,9 +236,10 @@ def version_file(version_id: int, name: str) -> File:
 
 @bp.post(f"{V1}/versions/<int:version_id>/activate")
 @allow("researcher")
-@takes(sent.Reason)
-def activate_version(wanted: sent.Reason, version_id: int) -> answers.Activation:
-    return schemas.activation(registry.activate(registry.get(version_id), wanted.reason, actor().user))
+@takes(sent.NewActivation)
+def activate_version(wanted: sent.NewActivation, version_id: int) -> answers.Activation:
+    version = registry.get(version_id)
+    return schemas.activation(registry.activate(version, wanted.reason, actor().user, wanted.variant))
 
 
 @bp.post(f"{V1}/rollback")

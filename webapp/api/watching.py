@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from flask import Blueprint
 from typing_extensions import TypedDict
 
+from ml.config import Variant
 from ml.drift import Drift
 from ml.intervals import Score
 from webapp.api import sent
@@ -31,15 +32,17 @@ class Token(TypedDict):
 
 
 class GivenAnswer(TypedDict):
-    """An answer of the past; without a label where the image lay outside the domain."""
+    """An answer of the past; without a label where the image lay outside the domain, a decision where it abstained."""
 
     id: int
     request_id: str
     image: int
     image_sha256: str
     version: int
+    variant: Variant
     label: str | None
     decision: str | None
+    abstained: bool
     probability: Probability | None
     probabilities: dict[str, Probability]
     truth: str | None
@@ -114,8 +117,10 @@ def _answer(row: Prediction) -> GivenAnswer:
         "image": row.place,
         "image_sha256": row.image_sha256,
         "version": row.version_id,
+        "variant": row.variant,
         "label": row.label,
-        "decision": row.label,
+        "decision": None if row.is_abstained else row.label,
+        "abstained": row.is_abstained,
         "probability": row.probability,
         "probabilities": row.probabilities,
         "truth": row.feedback.truth if row.feedback else None,

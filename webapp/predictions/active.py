@@ -1,25 +1,30 @@
 """The model that serves, as one web process holds it in memory; the activation rows say which one it must be."""
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from flask import Flask, current_app
 from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from ml import domain
-from ml.artifact import Card
+from ml import domain, self_test
+from ml.artifact import MODEL_FILES, Card
+from ml.config import Variant
 from ml.domain import Domain
 from ml.errors import BadArtifact
+from ml.self_test import SelfTest
 from ml.serving import Predictor
 from webapp.models import Activation, ModelVersion, db
 from webapp.storage import DamagedObject, MissingObject, Store, verify
 
 log = logging.getLogger(__name__)
-CHECK_INTERVAL_S = 0.5
+CHECK_INTERVAL_S = 0.25
 WAIT_AFTER_S = 1.5  # since the last look
 RETRY_INTERVAL_S = 10.0  # between two attempts to load a version that could not be loaded
 
@@ -30,6 +35,7 @@ class Loaded:
 
     activation_id: int
     version: int
+    variant: Variant
     name: str
     sha256: str
     activated_at: str
@@ -37,16 +43,18 @@ class Loaded:
 
 
 class ActiveModel:
-    """Follows the newest activation: loads the version beside the old one, then swaps.
+    """Follows the newest activation: loads the version beside the old one, tests it, then swaps.
 
-    Looks for it every half second, and at every request while there is no model. While one thread loads, the others
+    Looks for it four times a second, and at every request while there is no model. While one thread loads, the others
     go on with the old model, so a switch fails no request; but only for a second and a half, or where the process was
     idle not at all: then they wait, so that no answer is older than two seconds. A version that cannot be loaded
-    leaves the old one serving; `fault` then says why.
+    leaves the old one serving; `fault` then says why. The one that served before stays loaded, so that the way back
+    needs neither store nor time.
     """
 
     def __init__(self) -> None:
         self.loaded: Loaded | None = None
+        self._before: Loaded | None = None
         self.fault: str | None = None
         self._checked_s = float("-inf")
         self._failed_id, self._failed_s = 0, float("-inf")
@@ -79,7 +87,7 @@ class ActiveModel:
 
     def _obey(self, activation: Activation | None) -> None:
         if activation is None:
-            self.loaded, self.fault = None, None
+            self.loaded, self._before, self.fault = None, None, None
         elif self.loaded and self.loaded.activation_id == activation.id:
             self.fault = None
         elif not self._has_just_failed(activation):
@@ -90,32 +98,59 @@ class ActiveModel:
 
     def _load(self, activation: Activation) -> None:
         try:
-            predictor = self._predictor(activation.version)
+            predictor = self._predictor(activation)
         except (BadArtifact, DamagedObject, MissingObject, OSError, ValidationError) as error:
             self.fault = f"Version {activation.version_id} cannot be loaded. {_reason(error)}"
             self._failed_id, self._failed_s = activation.id, time.monotonic()
             log.error("model_not_loaded", extra={"version": activation.version_id, "reason": str(error)})
             return
-        version = activation.version
-        self.loaded = Loaded(
-            activation.id, version.id, version.name, version.model_sha256, activation.created_at.isoformat(), predictor
-        )
-        self.fault = None
-        log.info("model_loaded", extra={"version": version.id, "activation": activation.id})
+        self._swap(_loaded(activation, predictor))
+        log.info("model_loaded", extra={"version": activation.version_id, "activation": activation.id})
 
-    def _predictor(self, version: ModelVersion) -> Predictor:
-        if self.loaded and self.loaded.version == version.id:
-            return self.loaded.predictor
-        predictor = load(current_app.extensions["store"], version)
-        predictor.self_test()
-        return predictor
+    def _predictor(self, activation: Activation) -> Predictor:
+        for kept in (self.loaded, self._before):
+            if kept and (kept.version, kept.variant) == (activation.version_id, activation.variant):
+                return kept.predictor
+        return load(current_app.extensions["store"], activation.version, activation.variant)
+
+    def _swap(self, loaded: Loaded) -> None:
+        if self.loaded and self.loaded.predictor is not loaded.predictor:
+            self._before = self.loaded
+        self.loaded, self.fault = loaded, None
 
 
-def load(store: Store, version: ModelVersion, threads: int = 1) -> Predictor:
-    """The version, ready to answer. Raises BadArtifact, DamagedObject, MissingObject, ValidationError."""
-    with store.fetch(version.model_sha256) as path:
-        verify(path, version.model_sha256)
-        return Predictor(path, Card.model_validate(version.card), threads, _domain(store, version))
+def _loaded(activation: Activation, predictor: Predictor) -> Loaded:
+    version = activation.version
+    return Loaded(
+        activation.id,
+        version.id,
+        activation.variant,
+        version.name,
+        version.graph_sha256(activation.variant),
+        activation.created_at.isoformat(),
+        predictor,
+    )
+
+
+def load(store: Store, version: ModelVersion, variant: Variant = "float32", threads: int = 1) -> Predictor:
+    """The version, verified, tested, ready to answer.
+
+    Raises BadArtifact, DamagedObject, MissingObject, ValidationError.
+    """
+    if MODEL_FILES[variant] not in version.files:
+        raise BadArtifact(f"'{version.name}' has no variant '{variant}'. Activate it without one.")
+    with _verified(store, version.graph_sha256(variant)) as path:
+        predictor = Predictor(path, Card.model_validate(version.card), threads, _domain(store, version), variant)
+    _test(store, version, predictor)
+    return predictor
+
+
+@contextlib.contextmanager
+def _verified(store: Store, sha256: str) -> Iterator[Path]:
+    """The file within the `with` block. Raises DamagedObject, MissingObject."""
+    with store.fetch(sha256) as path:
+        verify(path, sha256)
+        yield path
 
 
 def _domain(store: Store, version: ModelVersion) -> Domain | None:
@@ -123,9 +158,17 @@ def _domain(store: Store, version: ModelVersion) -> Domain | None:
     sha256 = version.files.get(domain.NAME)
     if sha256 is None:
         return None
-    with store.fetch(sha256) as path:
-        verify(path, sha256)
+    with _verified(store, sha256) as path:
         return Domain.read(path)
+
+
+def _test(store: Store, version: ModelVersion, predictor: Predictor) -> None:
+    """Returns where stored images get the answers of the export; a version of an old release keeps none."""
+    sha256 = version.files.get(self_test.NAMES[predictor.variant])
+    if sha256 is None:
+        return predictor.self_test()
+    with _verified(store, sha256) as path:
+        SelfTest.read(path).check(predictor)
 
 
 def _reason(error: Exception) -> str:

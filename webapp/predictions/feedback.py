@@ -96,7 +96,7 @@ def live_scores(version_id: int | None = None) -> list[LiveScores]:
     told = (
         select(Prediction.version_id, Prediction.label, Feedback.truth, func.count())
         .join(Feedback.prediction)
-        .where(Prediction.label.is_not(None))  # of an image outside the domain nothing was said
+        .where(Prediction.is_abstained.is_(False))  # without a decision nothing was right or wrong
         .group_by(Prediction.version_id, Prediction.label, Feedback.truth)
     )
     if version_id is not None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import joinedload
 
 from ml.config import Frozen
@@ -18,7 +18,9 @@ COLUMNS: dict[str, Any] = {
     "request_id": Prediction.request_id,
     "image": Prediction.place,
     "version": Prediction.version_id,
+    "variant": Prediction.variant,
     "label": Prediction.label,
+    "abstained": Prediction.is_abstained,
     "probability": Prediction.probability,
     "truth": Feedback.truth,
     "image_sha256": Prediction.image_sha256,
@@ -41,7 +43,7 @@ Text = Annotated[str, Field(max_length=200)]
 
 
 class Filter(Frozen):
-    """Which answers are wanted: those for which all that is given holds. `label` and `decision` are the same here."""
+    """Which answers are wanted: those for which all that is given holds. A `decision` is a label without abstention."""
 
     version: Id | None = None
     label: Text | None = None
@@ -57,7 +59,7 @@ class Filter(Frozen):
         tests = {
             "version": Prediction.version_id == self.version,
             "label": Prediction.label == self.label,
-            "decision": Prediction.label == self.decision,
+            "decision": and_(Prediction.label == self.decision, Prediction.is_abstained.is_(False)),
             "truth": _truth(self.truth),
             "token": Prediction.token_id == self.token,
             "user": Prediction.user_id == self.user,

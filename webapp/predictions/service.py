@@ -94,6 +94,7 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         return Answered(upload.filename, error=str(error))
     row: Values = {
         "version_id": loaded.version,
+        "variant": loaded.variant,
         "user_id": actor.user_id,
         "token_id": actor.token_id,
         "request_id": g.request_id,
@@ -101,6 +102,7 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         "label": answer.label,
         "probability": answer.probability,
         "probabilities": answer.probabilities,
+        "is_abstained": answer.abstained,
         "latency_ms": 1000 * (time.perf_counter() - started_s),
         "created_at": now(),
     }

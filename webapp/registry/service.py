@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from ml.config import VARIANTS, Variant
 from webapp import audit, queue
 from webapp.datasets import service as datasets
 from webapp.errors import Conflict, Invalid, NotFound
@@ -29,28 +30,41 @@ def active() -> Activation | None:
     return db.session.scalar(select(Activation).order_by(Activation.id.desc()).limit(1))
 
 
-def activate(version: ModelVersion, reason: str, user: User, is_rollback: bool = False) -> Activation:
-    """Makes the version the one that serves. Append-only: the history stays. Raises Invalid."""
+def variants(version: ModelVersion) -> list[Variant]:
+    """Those that may serve, the exact one first."""
+    found = version.card.get("variants")
+    return list(VARIANTS) if found and found["refused_because"] is None else ["float32"]
+
+
+def activate(
+    version: ModelVersion, reason: str, user: User, variant: Variant = "float32", is_rollback: bool = False
+) -> Activation:
+    """Makes the version the one that serves. Append-only: the history stays. Raises Invalid, Conflict."""
+    if variant not in variants(version):
+        found = version.card.get("variants")
+        because = found["refused_because"] if found else "It was exported without one."
+        raise Conflict(f"Version {version.id} does not serve as '{variant[:20]}'. {because} Activate it as 'float32'.")
     reason = " ".join(reason.split())
     if not 1 <= len(reason) <= REASON_LENGTH or not reason.isprintable():
         raise Invalid(
             f"Say why in 1 to {REASON_LENGTH} printable characters; the reason is kept with the activation.",
             {"reason": f"1 to {REASON_LENGTH} characters"},
         )
-    activation = Activation(version=version, user=user, reason=reason, is_rollback=is_rollback)
+    activation = Activation(version=version, variant=variant, user=user, reason=reason, is_rollback=is_rollback)
     db.session.add(activation)
-    audit.record("version.rollback" if is_rollback else "version.activate", version, user, reason=reason)
+    action = "version.rollback" if is_rollback else "version.activate"
+    audit.record(action, version, user, reason=reason, variant=variant)
     db.session.commit()
     return activation
 
 
 def rollback(reason: str, user: User) -> Activation:
-    """Activates the version that served before the one in force. Raises Conflict where there was none."""
+    """Activates what served before, in its variant. Raises Conflict where there was nothing."""
     current = active()
     previous = _before(current) if current else None
     if previous is None:
         raise Conflict("There is no earlier version to roll back to.")
-    return activate(previous.version, reason, user, is_rollback=True)
+    return activate(previous.version, reason, user, previous.variant, is_rollback=True)
 
 
 def _before(current: Activation) -> Activation | None:
@@ -58,11 +72,16 @@ def _before(current: Activation) -> Activation | None:
     trail: list[Activation] = []
     for activation in db.session.scalars(select(Activation).order_by(Activation.id)):
         if activation.is_rollback:
-            while trail and trail[-1].version_id != activation.version_id:
+            while trail and not _is_same(trail[-1], activation):
                 trail.pop()
-        elif not trail or trail[-1].version_id != activation.version_id:
+        elif not trail or not _is_same(trail[-1], activation):
             trail.append(activation)
     return trail[-2] if len(trail) > 1 else None
+
+
+def _is_same(one: Activation, other: Activation) -> bool:
+    """Whether the same graph serves by both."""
+    return (one.version_id, one.variant) == (other.version_id, other.variant)
 
 
 def history(limit: int = 50) -> list[Activation]:

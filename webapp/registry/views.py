@@ -1,11 +1,12 @@
 """Model versions: how each scores, which one serves, and who decided so."""
 
-from typing import Any
+from typing import Any, cast
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
+from ml.config import Variant
 from ml.errors import BadConfig
 from ml.intervals import Score
 from ml.prevalence import predictive_values
@@ -44,6 +45,7 @@ def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) ->
         card=version.card,
         active=service.active(),
         errors=errors or {},
+        variants=service.variants(version),
         evaluation=evaluation,
         metrics=metrics,
         predictive=_predictive(metrics),
@@ -86,9 +88,9 @@ def printed(version_id: int) -> str:
 @bp.post("/<int:version_id>/activate")
 @allow("researcher")
 def activate(version_id: int) -> Page:
-    version = service.get(version_id)
+    version, variant = service.get(version_id), cast(Variant, request.form.get("variant", "float32"))
     try:
-        service.activate(version, request.form.get("reason", ""), actor().user)
+        service.activate(version, request.form.get("reason", ""), actor().user, variant)
     except Invalid as error:
         return _detail_page(version, error.fields), error.status
     flash(f"Version {version.id} is active: within two seconds it gives every answer.", "success")
