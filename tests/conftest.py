@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -17,6 +18,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 from redis import Redis
+from werkzeug.routing import Rule
 
 from ml.threads import share_cores
 from tests import factories, servers
@@ -32,11 +34,33 @@ share_cores()  # before a test module imports torch
 
 @pytest.fixture(scope="session", autouse=True)
 def _same_on_every_machine() -> Iterator[None]:
-    """No setting of the developer's shell reaches a test; passwords are hashed as they are, only more cheaply."""
+    """No setting of the developer's shell reaches a test; passwords are hashed as they are, only more cheaply, and files
+    are not forced to the disk: nobody pulls the plug.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("APP_") and name != "APP_TEST_DATA"]:
             patch.delenv(name)
+        patch.setattr(os, "fsync", lambda file: None)
         patch.setattr(security, "hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _routes_compiled_once() -> Iterator[None]:
+    """Each test has an application. Werkzeug makes two functions of each route, a tenth of a second for all of them;
+    they depend on nothing but the route's text.
+    """
+    made: dict[Any, Any] = {}
+    compile_builder = Rule._compile_builder
+
+    def remembered(rule: Rule, append_unknown: bool = True) -> Any:
+        key = (rule.rule, rule.subdomain, rule.host, repr(rule.defaults), append_unknown)
+        if key not in made:
+            made[key] = compile_builder(rule, append_unknown)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", remembered)
         yield
 
 
