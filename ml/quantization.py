@@ -26,7 +26,7 @@ from ml.serving import INPUT_NAME, Predictor
 from ml.variants import Measured, Variants
 
 # Measured by benchmarks/quantization.py. The depthwise convolutions of MobileNetV3 gain nothing.
-NETWORKS = ("resnet18",)
+NETWORKS: tuple[str, ...] = ("resnet18",)
 _CALIBRATION_IMAGES = 128
 _RUNS = 15
 _OPERATORS = ["Conv", "Relu", "Add", "MaxPool"]

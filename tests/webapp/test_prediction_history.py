@@ -103,7 +103,7 @@ def test_an_answer_of_the_past_tells_its_image_only_by_hash_and_place(app: Flask
 def test_an_image_outside_the_domain_is_in_the_history_and_in_no_score(context: Flask, auth: Auth) -> None:
     version = factories.make_activation().version
     row = factories.make_prediction(version, request_id="a-cat-of-today", probabilities={})
-    row.label = row.probability = None
+    row.label, row.probability, row.is_abstained = None, None, True
     db.session.add(Feedback(prediction=row, user_id=row.user_id, truth="benign"))
     db.session.commit()
     auth.login("viewer")
