@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml import domain, drift, embedding, evaluation, export, folding, quantization, self_test
-from ml.artifact import CARD_NAME, Card, file_sha256
+from ml.artifact import FILES, Card, file_sha256
 from ml.config import TrainConfig
 from ml.domain import Domain, DomainRule
 from ml.embedding import Embeddings
@@ -91,7 +91,7 @@ def _scored(
     guard, rule = _guard(trained, seen("validation"), folder) if card.config.domain_guard else (None, None)
     variants = quantization.add(predictor, manifest, packs, folder, validated, point, guard, report)
     scores = {
-        "files": {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != CARD_NAME},
+        "files": _files(folder),
         "variants": variants,
         "domain": rule,
         "operating_point": point,
@@ -104,6 +104,12 @@ def _scored(
     card = predictor.card.model_copy(update=scores)
     card.write(folder)
     return Release(card, tested, trained)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """What belongs to the version, with its hashes; a folder that is written anew may hold other things."""
+    made = [path for path in folder.iterdir() if path.name in FILES or path.suffix in (".npz", ".onnx")]
+    return {path.name: file_sha256(path) for path in sorted(made)}
 
 
 def _guard(trained: Embeddings, validated: Embeddings, folder: Path) -> tuple[Domain, DomainRule] | tuple[None, None]:
