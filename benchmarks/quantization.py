@@ -21,8 +21,8 @@ from ml.training import Fitted
 from ml.variants import Variants
 
 FILE = "breastmnist_224_rebuilt.npz"
-TRAINED, OTHERS = "resnet18", ("mobilenet_v3_small", "cnn")
-EPOCHS, SIZE_PX = 4, 224
+TRAINED, OTHERS = "resnet18", ("mobilenet_v3_small",)
+EPOCHS, SIZE_PX = 3, 224
 
 
 def main() -> None:
