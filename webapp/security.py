@@ -23,6 +23,7 @@ from webapp.models import ROLES, SCOPES, ApiToken, User, db, now
 from webapp.throttle import limiter as limiter
 from webapp.tokens import digest as digest
 from webapp.tokens import new_token as new_token
+from webapp.tokens import secret_of
 
 # The one list of what is open to everybody: endpoint names.
 PUBLIC = frozenset(
@@ -149,8 +150,8 @@ def _guard() -> Response | BaseResponse | None:
 def _identify() -> Actor | None:
     """The actor of this request. A request with an Authorization header is never a session's. Raises Expired."""
     if "Authorization" in request.headers:
-        scheme, _, secret = request.headers["Authorization"].partition(" ")
-        return _client(digest(secret.strip())) if scheme.lower() == "bearer" else None
+        secret = secret_of(request.headers["Authorization"])
+        return None if secret is None else _client(digest(secret))
     return Actor(current_user.id, current_user.role) if current_user.is_authenticated else None
 
 

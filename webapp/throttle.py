@@ -20,9 +20,10 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from webapp import errors
-from webapp.tokens import digest
+from webapp.tokens import digest, secret_of
 
-UNCOUNTED = ("/static/", "/vendor/", "/bootstrap/", "/health")  # files of pages, and what an orchestrator asks
+# Files of pages, and what an orchestrator asks.
+UNCOUNTED = frozenset({"static", "bootstrap.static", "assets.vendor", "health.ready", "health.live"})
 GATHER_S = 0.1
 CLOSE = 200  # requests below the limit
 AWAY_S = 5.0  # a Redis that does not answer is not asked again for so long
@@ -105,10 +106,11 @@ def _count() -> Response | None:
     """Refuses a request that is one too many."""
     of_token, of_address = current_app.extensions["request_limits"]
     if "Authorization" in request.headers:
-        refused = _exceeded(f"token/{digest(request.headers['Authorization'])}", of_token, "with a token", "TOKEN")
+        secret = secret_of(request.headers["Authorization"]) or ""
+        refused = _exceeded(f"token/{digest(secret)}", of_token, "with a token", "TOKEN")
         if refused:
             return refused
-    if request.path.startswith(UNCOUNTED):
+    if request.endpoint in UNCOUNTED:
         return None
     return _exceeded(f"address/{get_remote_address()}", of_address, "from an address", "ADDRESS")
 
