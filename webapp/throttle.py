@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter, RateLimitExceeded
@@ -29,7 +30,20 @@ CLOSE = 200  # requests below the limit
 AWAY_S = 5.0  # a Redis that does not answer is not asked again for so long
 MOST_WINDOWS = 20_000
 
-limiter = Limiter(get_remote_address, in_memory_fallback_enabled=True)
+
+
+def asker() -> str:
+    """The address that asks; of IPv6 its first 64 bits, since whoever has one address of these has all of them."""
+    try:
+        address = ip_address(get_remote_address())
+    except ValueError:  # no address at all: a Unix socket, a name in a test
+        return get_remote_address()
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+
+
+limiter = Limiter(asker, in_memory_fallback_enabled=True)
 
 
 @dataclass(slots=True)
@@ -112,7 +126,7 @@ def _count() -> Response | None:
             return refused
     if request.endpoint in UNCOUNTED:
         return None
-    return _exceeded(f"address/{get_remote_address()}", of_address, "from an address", "ADDRESS")
+    return _exceeded(f"address/{asker()}", of_address, "from an address", "ADDRESS")
 
 
 def _exceeded(who: str, limits: list[RateLimitItem], of_what: str, setting: str) -> Response | None:

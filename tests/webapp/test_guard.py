@@ -80,6 +80,19 @@ def test_an_address_has_a_limit_whoever_asks_but_not_for_health(client: FlaskCli
     assert elsewhere.status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("addresses", "status"),
+    [(("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"), 429), (("::ffff:10.0.0.1", "::ffff:10.0.0.2"), 401)],
+)
+def test_whoever_has_many_addresses_of_ipv6_has_one_limit(
+    client: FlaskClient, addresses: tuple[str, str], status: int
+) -> None:
+    first, second = ({"REMOTE_ADDR": address} for address in addresses)
+    for _ in range(20):
+        client.get(LIST, environ_overrides=first)
+    assert client.get(LIST, environ_overrides=second).status_code == status
+
+
 def test_a_process_that_is_asked_too_much_says_so_at_once(app: Flask, client: FlaskClient, auth: Auth) -> None:
     headers = auth.token("predict") | PNG
     with app.app_context():
