@@ -27,6 +27,8 @@ class Dimension(Frozen):
         if self.choices:
             if self.low is not None or self.high is not None or len(set(map(repr, self.choices))) < 2:
                 raise ValueError("Choose two values or more, and no range beside them.")
+        elif self.low is None and self.high is None:
+            raise ValueError("Choose two values or more, or give the lowest and the highest.")
         elif self.low is None or self.high is None or not self.low < self.high:
             raise ValueError("The lowest value must lie below the highest.")
         elif self.is_log and self.low <= 0:

@@ -114,3 +114,8 @@ def test_a_space_that_cannot_be_used_is_explained(chosen: dict[str, dict[str, ob
 def test_a_dimension_is_a_range_or_choices(dimension: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Dimension.model_validate(dimension)
+
+
+def test_a_dimension_without_values_asks_for_either_kind() -> None:
+    with pytest.raises(ValidationError, match="Choose two values or more, or give the lowest"):
+        Dimension()
