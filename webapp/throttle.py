@@ -31,7 +31,6 @@ AWAY_S = 5.0  # a Redis that does not answer is not asked again for so long
 MOST_WINDOWS = 20_000
 
 
-
 def asker() -> str:
     """The address that asks; of IPv6 its first 64 bits, since whoever has one address of these has all of them."""
     try:
@@ -48,7 +47,7 @@ limiter = Limiter(asker, in_memory_fallback_enabled=True)
 
 @dataclass(slots=True)
 class _Window:
-    """Requests of one token or address in one span of time: those that Redis knows of, and those that it is not told."""
+    """Requests of one token or address in one span of time: those that Redis knows of, and those that it does not."""
 
     ends_s: float
     known: int = 0
@@ -112,7 +111,7 @@ def init_app(app: Flask) -> None:
     app.extensions["request_limits"] = (parse_many(settings.token_limit), parse_many(settings.address_limit))
     app.before_request(_count)
     limiter.init_app(app)
-    app.before_request_funcs[None].remove(limiter._check_request_limit)  # the views that have a limit check it themselves
+    app.before_request_funcs[None].remove(limiter._check_request_limit)  # views that have a limit check it themselves
     app.register_error_handler(RateLimitExceeded, _too_many_attempts)
 
 
