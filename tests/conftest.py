@@ -170,9 +170,9 @@ def any_app(any_settings: Settings) -> Iterator[Flask]:
 
 
 @contextlib.contextmanager
-def application(settings: Settings) -> Iterator[Flask]:
+def application(settings: Settings, **options: float) -> Iterator[Flask]:
     """An application, whose connections are closed afterwards. Errors become answers, as they do for people."""
-    app = create_app(settings)
+    app = create_app(settings, **options)
     app.jinja_env.bytecode_cache = _TEMPLATES
     throttle.limiter._storage_dead = False  # one limiter serves all applications of this process, also without Redis
     try:
