@@ -1,7 +1,7 @@
 """Which client of S3 is fastest for few large objects: obstore, boto3 or s3fs, against one SeaweedFS on this machine.
 
-`python -m benchmarks.stores`: each client, in a process and a folder of its own, puts a pack of 268 MB and gets it again
-into a file with its sha256, and does the same with 64 objects of 1 MB.
+`python -m benchmarks.stores`: each client, in a process and a folder of its own, puts a pack of 268 MB and gets it
+again into a file with its sha256, and does the same with 64 objects of 1 MB.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ def main() -> None:
 def _measured_apart(client: str, package: str, endpoint_url: str) -> dict[str, float]:
     """The figures of one client, installed into a folder of its own: boto3 and s3fs want different botocores."""
     with tempfile.TemporaryDirectory() as folder:
-        install = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--target", folder, package]
+        install = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--target", folder, package]
         subprocess.run(install, check=True)
         environment = os.environ | {"PYTHONPATH": f"{os.getcwd()}{os.pathsep}{folder}"}
         command = [sys.executable, "-m", "benchmarks.stores", client, endpoint_url]
