@@ -10,7 +10,8 @@ SHELL ["/bin/sh", "-euc"]
 WORKDIR /build
 RUN python -m venv --without-pip /opt/venv
 COPY requirements/web.txt requirements/slim requirements/
-RUN pip --python /opt/venv/bin/python install --require-hashes -r requirements/web.txt && requirements/slim /opt/venv
+RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes -r requirements/web.txt \
+  && requirements/slim /opt/venv
 
 
 FROM packages AS training-packages
@@ -18,7 +19,8 @@ COPY requirements/train.txt requirements/torch.txt requirements/
 RUN pip --python /opt/venv/bin/python install --no-deps --require-hashes -r requirements/train.txt
 # For CUDA: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130; empty: the index that pip is told of.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-RUN pip --python /opt/venv/bin/python install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -r requirements/torch.txt
+RUN pip --python /opt/venv/bin/python install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -r requirements/torch.txt \
+  && python -m compileall -qq -j 0 /opt/venv/lib || true # some files are templates, not Python
 
 
 FROM ${BASE} AS base
@@ -45,7 +47,10 @@ FROM base AS web
 LABEL org.opencontainers.image.description="Pages, REST interface and predictions; also the janitor and the migrations"
 COPY --from=packages /opt/venv /opt/venv
 COPY . .
-RUN python -m compileall -q jobs migrations ml webapp
+# Bytecode of what is imported, since nothing can be written later; of what is not it would be 20 MB more.
+RUN python -m compileall -q jobs migrations ml webapp \
+  && PYTHONDONTWRITEBYTECODE='' APP_ENV=development APP_DATA_DIR=/tmp/build python -c "import alembic.command, jobs.janitor, \
+ml.dicom, ml.search, ml.serving, obstore, optuna, psycopg, sqlalchemy.dialects.postgresql, wsgi" && rm -r /tmp/build
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=60s --interval=10s --timeout=5s \
