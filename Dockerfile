@@ -9,9 +9,13 @@ ENV PIP_NO_CACHE_DIR=1 \
 SHELL ["/bin/sh", "-euc"]
 WORKDIR /build
 RUN python -m venv --without-pip /opt/venv
-COPY requirements/web.txt requirements/slim requirements/
-RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes -r requirements/web.txt \
-  && requirements/slim /opt/venv
+COPY requirements/web.txt requirements/
+RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes -r requirements/web.txt
+
+
+FROM packages AS web-packages
+COPY requirements/slim requirements/
+RUN requirements/slim /opt/venv
 
 
 FROM packages AS training-packages
@@ -45,7 +49,7 @@ RUN mkdir /data /cache && chown 10001:10001 /data /cache
 
 FROM base AS web
 LABEL org.opencontainers.image.description="Pages, REST interface and predictions; also the janitor and the migrations"
-COPY --from=packages /opt/venv /opt/venv
+COPY --from=web-packages /opt/venv /opt/venv
 COPY . .
 # Bytecode of what is imported, since nothing can be written later; of what is not it would be 20 MB more.
 RUN python -m compileall -q jobs migrations ml webapp \
