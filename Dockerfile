@@ -9,13 +9,16 @@ ENV PIP_NO_CACHE_DIR=1 \
 SHELL ["/bin/sh", "-euc"]
 WORKDIR /build
 RUN python -m venv --without-pip /opt/venv
-COPY requirements/web.txt requirements/
-RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes -r requirements/web.txt
+COPY requirements/web.txt requirements/slim requirements/
+RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes -r requirements/web.txt \
+  && requirements/slim /opt/venv
 
 
+# What exports a network needs, and nothing else.
 FROM packages AS web-packages
-COPY requirements/slim requirements/
-RUN requirements/slim /opt/venv
+RUN rm -r /opt/venv/lib/python3.*/site-packages/onnxruntime/quantization \
+  /opt/venv/lib/python3.*/site-packages/onnxruntime/tools \
+  /opt/venv/lib/python3.*/site-packages/onnxruntime/transformers
 
 
 FROM packages AS training-packages
