@@ -231,7 +231,7 @@ def _predict(chosen: argparse.Namespace) -> None:
             print(f"{path.name}: no label, it is unlike the images of training")
             continue
         others = "  ".join(f"{label} {probability:.3f}" for label, probability in answer.probabilities.items())
-        print(f"{path.name}: {answer.label}   ({others})")
+        print(f"{path.name}: {'no decision, leans to ' if answer.abstained else ''}{answer.label}   ({others})")
 
 
 def _dataset(folder: Path) -> tuple[Manifest, PackReader]:

@@ -26,7 +26,7 @@ from ml.serving import INPUT_NAME, Predictor
 from ml.variants import Measured, Variants
 
 # Measured by benchmarks/quantization.py. The depthwise convolutions of MobileNetV3 gain nothing.
-NETWORKS = ("resnet18",)
+NETWORKS: tuple[str, ...] = ("resnet18",)
 _CALIBRATION_IMAGES = 128
 _RUNS = 15
 _OPERATORS = ["Conv", "Relu", "Add", "MaxPool"]
@@ -85,33 +85,45 @@ def add(
 
     None for a network that gains nothing. `validated` is what the `exact` one said. `report` may raise to stop.
     """
-    card = exact.card
-    if card.network not in NETWORKS:
+    if exact.card.network not in NETWORKS:
         return None
+    smaller = _smaller(exact, manifest, packs, folder, report)
+    again = evaluation.evaluate_split(smaller, manifest, packs, "validation", point, report)
+    speeds = images_per_s([_alone(one, folder) for one in (exact, smaller)])
+    measured = [
+        Measured(
+            variant=one.variant,
+            size_mb=_file(one, folder).stat().st_size / 1e6,
+            accuracy=_accuracy(evaluated, point),
+            auc=evaluated.metrics.auc.value,
+            within=_within(one, manifest, packs, guard),
+            images_per_s=speed,
+        )
+        for one, evaluated, speed in zip((exact, smaller), (validated, again), speeds, strict=True)
+    ]
+    return Variants.of(len(again.truth_N), measured)
+
+
+def _smaller(
+    exact: Predictor, manifest: Manifest, packs: PackReader, folder: Path, report: Callable[[int, int], None]
+) -> Predictor:
+    """The graph with integers, calibrated on training images spread evenly; its file and its self-test are written."""
     rows = evaluation.rows_of(manifest, "train")
     places = np.linspace(0, len(rows) - 1, min(len(rows), _CALIBRATION_IMAGES)).round().astype(int)
-    batches = evaluation.pixels(exact, packs, [rows[place] for place in places])
-    files = {variant: folder / name for variant, name in MODEL_FILES.items()}
-    quantize(files["float32"], files["int8"], batches, lambda: report(0, 0))
-    smaller = Predictor(files["int8"], card, threads=0, variant="int8")
-    SelfTest.of(smaller).write(folder / self_test.NAMES["int8"])
-    again = evaluation.evaluate_split(smaller, manifest, packs, "validation", point, report)
-    alone = [Predictor(path, card, variant=variant) for variant, path in files.items()]
-    said = zip(alone, (validated, again), (exact, smaller), images_per_s(alone), strict=True)
-    return Variants.of(
-        len(again.truth_N),
-        [
-            Measured(
-                variant=one.variant,
-                size_mb=files[one.variant].stat().st_size / 1e6,
-                accuracy=_accuracy(evaluated, point),
-                auc=evaluated.metrics.auc.value,
-                within=_within(fast, manifest, packs, guard),
-                images_per_s=speed,
-            )
-            for one, evaluated, fast, speed in said
-        ],
-    )
+    batches, path = evaluation.pixels(exact, packs, [rows[place] for place in places]), folder / MODEL_FILES["int8"]
+    quantize(_file(exact, folder), path, batches, lambda: report(0, 0))
+    found = Predictor(path, exact.card, threads=0, variant="int8")
+    SelfTest.of(found).write(folder / self_test.NAMES["int8"])
+    return found
+
+
+def _file(predictor: Predictor, folder: Path) -> Path:
+    return folder / MODEL_FILES[predictor.variant]
+
+
+def _alone(predictor: Predictor, folder: Path) -> Predictor:
+    """The same on one thread, as it serves."""
+    return Predictor(_file(predictor, folder), predictor.card, variant=predictor.variant)
 
 
 def _accuracy(evaluated: Evaluated, point: OperatingPoint | None) -> float | None:

@@ -28,14 +28,7 @@ class SelfTest:
     @staticmethod
     def of(predictor: Predictor) -> "SelfTest":
         """What the graph says now."""
-        return SelfTest.again(predictor, _images(predictor.card.input.channels, predictor.card.input.size_px))
-
-    @staticmethod
-    def again(predictor: Predictor, images_NCHW: NDArray[np.uint8]) -> "SelfTest":
-        if not predictor.can_explain:
-            return SelfTest(images_NCHW, predictor.probabilities(images_NCHW), np.zeros((0, 0, 0), np.float32))
-        seen = predictor.see(images_NCHW)
-        return SelfTest(images_NCHW, seen.probabilities_NK, seen.embedding_NVC)
+        return _said(predictor, _images(predictor.card.input.channels, predictor.card.input.size_px))
 
     def write(self, path: Path) -> None:
         arrays.write(path, **vars(self))
@@ -47,7 +40,7 @@ class SelfTest:
 
     def check(self, predictor: Predictor) -> None:
         """Returns where the graph says what it said; else raises BadArtifact."""
-        found, tolerance = SelfTest.again(predictor, self.images_NCHW), _TOLERANCES[predictor.variant]
+        found, tolerance = _said(predictor, self.images_NCHW), _TOLERANCES[predictor.variant]
         of_embedding = tolerance * float(np.abs(self.embedding_NVC).max(initial=0))
         if not (
             _agree(found.probabilities_NK, self.probabilities_NK, tolerance)
@@ -57,6 +50,13 @@ class SelfTest:
                 f"'{predictor.card.name}' fails its self-test: of stored images it does not say what it said when it "
                 "was exported. Export the version again, on a machine like this one."
             )
+
+
+def _said(predictor: Predictor, images_NCHW: NDArray[np.uint8]) -> SelfTest:
+    if not predictor.can_explain:
+        return SelfTest(images_NCHW, predictor.probabilities(images_NCHW), np.zeros((0, 0, 0), np.float32))
+    seen = predictor.see(images_NCHW)
+    return SelfTest(images_NCHW, seen.probabilities_NK, seen.embedding_NVC)
 
 
 def _agree(found: NDArray[np.float32], stored: NDArray[np.float32], tolerance: float) -> bool:

@@ -48,7 +48,10 @@ def test_a_release_tells_of_its_export_and_then_of_each_split(tmp_path: Path) ->
 
 def test_a_release_keeps_the_training_images_as_the_network_sees_them(tmp_path: Path) -> None:
     data = small_dataset.build(tmp_path / "data", train=6)
-    made = release(_fitted(), CONFIG, data.manifest, data.packs, tmp_path / "version", "First", "Discs")
+    unguarded = CONFIG.model_copy(update={"domain_guard": False})
+    made = release(_fitted(), unguarded, data.manifest, data.packs, tmp_path / "version", "First", "Discs")
+    assert "domain.npz" not in made.card.files
+    assert made.card.domain is None
     kept = Embeddings.read(tmp_path / "version" / "embeddings.npz")
     assert kept.number_N.tolist() == list(range(6))
     assert made.tested.embedding_NC is not None
@@ -73,6 +76,9 @@ def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> Non
         (0.10, 20, "validation"),
         (0.05, 20, "validation"),
     ]
+    assert (tmp_path / "version" / "domain.npz").exists()
+    assert "domain.npz" in card.files
+    assert card.domain
     assert card.abstention
     assert (card.abstention.policy.threshold, card.abstention.policy.n) == (card.conformal[1].threshold, 20)
     assert (card.abstention.validation.n, card.abstention.test.n) == (20, 6)
@@ -81,14 +87,6 @@ def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> Non
     assert card.metrics
     assert [one.threshold for one in card.metrics.conformal] == [rule.threshold for rule in card.conformal]
     assert card.metrics.operating_point == card.operating_point
-
-
-def test_a_release_has_a_guard_unless_none_is_wanted(tmp_path: Path) -> None:
-    data = small_dataset.build(tmp_path / "data", validation=20)
-    for wanted in (True, False):
-        config, folder = CONFIG.model_copy(update={"domain_guard": wanted}), tmp_path / str(wanted)
-        card = release(_fitted(), config, data.manifest, data.packs, folder, "First", "Discs").card
-        assert (folder / "domain.npz").exists() == ("domain.npz" in card.files) == (card.domain is not None) == wanted
 
 
 def test_a_release_can_be_stopped_during_its_export(tmp_path: Path) -> None:

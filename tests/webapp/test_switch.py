@@ -95,7 +95,7 @@ def _of(answer: requests.Response) -> tuple[int, float] | tuple[()]:
     if not answer.ok:
         return ()
     said = answer.json()
-    return said["model"]["version"], said["predictions"][0]["probabilities"]["malignant"]
+    return said["model"]["version"], round(said["predictions"][0]["probabilities"]["malignant"], 5)
 
 
 def _settings(site: Site) -> Settings:

@@ -93,6 +93,7 @@ def test_the_page_of_a_version_compares_its_variants_and_activates_one(
     auth.login()
     page = client.get(f"/versions/{version_id}").text
     assert "Either may serve." in page
+    assert "May serve: ROC AUC 0.9500 against 0.9500 of float32" in client.get(f"/versions/{version_id}/report").text
     form = auth.form(reason="faster", variant="int8")
     assert client.post(f"/versions/{version_id}/activate", data=form).status_code == 302
     assert client.get("/health").json["model"]["variant"] == "int8"
