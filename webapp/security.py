@@ -10,7 +10,8 @@ from typing import TypeVar, cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from flask import Flask, Response, current_app, g, redirect, request, url_for
+from flask import Flask, Request, Response, current_app, g, redirect, request, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import select, update
@@ -49,6 +50,15 @@ hasher = PasswordHasher()
 _hashing = threading.Semaphore(2)  # each check takes 64 MiB for a moment; many at once must not exhaust the process
 login_manager = LoginManager()
 csrf = CSRFProtect()
+
+
+class Sessions(SecureCookieSessionInterface):
+    """Flask's sessions; a request without a cookie has an empty one, and nobody derives a key to read it."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) in request.cookies:
+            return super().open_session(app, request)
+        return self.session_class()
 
 
 class Expired(errors.AppError):
@@ -113,6 +123,7 @@ def may(role: str) -> bool:
 
 
 def init_app(app: Flask) -> None:
+    app.session_interface = Sessions()
     login_manager.init_app(app, add_context_processor=False)  # else every page, an error's too, asks the database
     login_manager.user_loader(_user_of_session)
     csrf.init_app(app)

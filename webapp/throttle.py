@@ -1,6 +1,6 @@
 """How many requests one may make: each token, and each address. Counted in Redis, so for all web processes together.
 
-Far below a limit a process brings what it counted to Redis ten times a second; close to it, with every request. So
+Far below a limit a process brings what it counted to Redis four times a second; close to it, with every request. So
 counting costs next to nothing, and the last request that is let through is the right one. Without Redis each process
 counts alone. Attempts to log in have limits of their own (`limiter`).
 """
@@ -25,7 +25,7 @@ from webapp.tokens import digest, secret_of
 
 # Files of pages, and what an orchestrator asks.
 UNCOUNTED = frozenset({"static", "bootstrap.static", "assets.vendor", "health.ready", "health.live"})
-GATHER_S = 0.1
+GATHER_S = 0.25
 CLOSE = 200  # requests below the limit
 AWAY_S = 5.0  # a Redis that does not answer is not asked again for so long
 MOST_WINDOWS = 20_000
