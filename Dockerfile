@@ -10,7 +10,15 @@ SHELL ["/bin/sh", "-euc"]
 WORKDIR /build
 RUN python -m venv --without-pip /opt/venv
 COPY requirements/web.txt requirements/slim requirements/
-RUN pip --python /opt/venv/bin/python install --require-hashes -r requirements/web.txt && requirements/slim /opt/venv
+RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes -r requirements/web.txt \
+  && requirements/slim /opt/venv
+
+
+# What exports a network needs, and nothing else.
+FROM packages AS web-packages
+RUN rm -r /opt/venv/lib/python3.*/site-packages/onnxruntime/quantization \
+  /opt/venv/lib/python3.*/site-packages/onnxruntime/tools \
+  /opt/venv/lib/python3.*/site-packages/onnxruntime/transformers
 
 
 FROM packages AS training-packages
@@ -18,7 +26,8 @@ COPY requirements/train.txt requirements/torch.txt requirements/
 RUN pip --python /opt/venv/bin/python install --no-deps --require-hashes -r requirements/train.txt
 # For CUDA: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130; empty: the index that pip is told of.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-RUN pip --python /opt/venv/bin/python install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -r requirements/torch.txt
+RUN pip --python /opt/venv/bin/python install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} -r requirements/torch.txt \
+  && python -m compileall -qq -j 0 /opt/venv/lib || true # some files are templates, not Python
 
 
 FROM ${BASE} AS base
@@ -43,9 +52,12 @@ RUN mkdir /data /cache && chown 10001:10001 /data /cache
 
 FROM base AS web
 LABEL org.opencontainers.image.description="Pages, REST interface and predictions; also the janitor and the migrations"
-COPY --from=packages /opt/venv /opt/venv
+COPY --from=web-packages /opt/venv /opt/venv
 COPY . .
-RUN python -m compileall -q jobs migrations ml webapp
+# Bytecode of what is imported, since nothing can be written later; of what is not it would be 20 MB more.
+RUN python -m compileall -q jobs migrations ml webapp \
+  && PYTHONDONTWRITEBYTECODE='' APP_ENV=development APP_DATA_DIR=/tmp/build python -c "import alembic.command, jobs.janitor, \
+ml.dicom, ml.search, ml.serving, obstore, optuna, psycopg, sqlalchemy.dialects.postgresql, wsgi" && rm -r /tmp/build
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=60s --interval=10s --timeout=5s \

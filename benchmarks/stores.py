@@ -1,7 +1,7 @@
 """Which client of S3 is fastest for few large objects: obstore, boto3 or s3fs, against one SeaweedFS on this machine.
 
-`python -m benchmarks.stores` puts boto3 and s3fs into a folder of their own. Each client, in a process of its own, puts
-a pack of 256 MB and gets it again into a file with its sha256, then does the same with 64 objects of 1 MB.
+`python -m benchmarks.stores`: each client, in a process and a folder of its own, puts a pack of 268 MB and gets it
+again into a file with its sha256, and does the same with 64 objects of 1 MB.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from tests import servers
 
-CLIENTS = ("obstore", "boto3", "s3fs")
+CLIENTS = {"obstore": "obstore==0.12.1", "boto3": "boto3==1.44.8", "s3fs": "s3fs==2026.9.0"}
 PART_BYTES = 16 << 20
 LARGE_BYTES, SMALL_BYTES, SMALL_COUNT = 256 << 20, 1 << 20, 64
 ROUNDS = 3
@@ -29,19 +29,24 @@ Get: TypeAlias = Callable[[str, Path], None]
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as peers, servers.seaweed() as server:
-        packages = ["boto3==1.44.8", "s3fs==2026.9.0"]
-        subprocess.run(
-            [Path(sys.executable).with_name("uv"), "pip", "install", "-q", "--target", peers, *packages], check=True
-        )
-        environment = os.environ | {"PYTHONPATH": f"{os.getcwd()}{os.pathsep}{peers}"}
-        figures = {}
-        print(" " * 8, *(f"{name:>10}" for name in COLUMNS))
-        for client in CLIENTS:
-            command = [sys.executable, "-m", "benchmarks.stores", client, server.endpoint_url]
-            figures[client] = json.loads(subprocess.check_output(command, env=environment))
+    figures = {}
+    print(" " * 8, *(f"{name:>10}" for name in COLUMNS))
+    with servers.seaweed() as server:
+        for client, package in CLIENTS.items():
+            figures[client] = _measured_apart(client, package, server.endpoint_url)
             print(f"{client:8}", *(f"{figures[client][name]:10.2f}" for name in COLUMNS))
     print(json.dumps(figures))
+
+
+def _measured_apart(client: str, package: str, endpoint_url: str) -> dict[str, float]:
+    """The figures of one client, installed into a folder of its own: boto3 and s3fs want different botocores."""
+    with tempfile.TemporaryDirectory() as folder:
+        install = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--target", folder, package]
+        subprocess.run(install, check=True)
+        environment = os.environ | {"PYTHONPATH": f"{os.getcwd()}{os.pathsep}{folder}"}
+        command = [sys.executable, "-m", "benchmarks.stores", client, endpoint_url]
+        found: dict[str, float] = json.loads(subprocess.check_output(command, env=environment))
+        return found
 
 
 def measure(client: str, endpoint_url: str) -> dict[str, float]:

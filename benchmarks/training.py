@@ -5,13 +5,14 @@ each epoch, end with the weights of the best one, and are timed from the first b
 of decoded images belongs to the time of the platform. Each side has a process of its own. Backbones begin with
 torchvision's ImageNet weights where the folder `APP_WEIGHTS_DIR` holds the files, else with weights that are first
 learned here on photographs. With `APP_TEST_DATA` the images are those of its `breastmnist_224_rebuilt.npz`, without
-it drawn ones.
+it drawn ones. `python -m benchmarks.training fine-tuning` measures that alone.
 """
 
 import copy
 import json
 import multiprocessing
 import os
+import sys
 import tarfile
 import tempfile
 import time
@@ -37,6 +38,7 @@ from ml.torchvision_cpu import torchvision
 FINE_TUNING = {"network": "resnet18", "epochs": 2, "learning_rate": 3e-4, "batch_size": 32}
 EXTRACTION = {"network": "mobilenet_v3_small", "epochs": 20, "learning_rate": 1e-3, "batch_size": 32}
 COMMON = {"image_size_px": 224, "schedule": "constant", "warmup_epochs": 0, "device": "cpu"}
+COMPARISONS = {"fine-tuning": FINE_TUNING, "feature-extraction": EXTRACTION}
 PHOTOGRAPHS = 4_000
 
 
@@ -49,11 +51,13 @@ class Measured(NamedTuple):
 
 
 def main() -> None:
+    chosen = sys.argv[1:] or list(COMPARISONS)
     data = Path(os.environ["APP_TEST_DATA"]) if os.environ.get("APP_TEST_DATA") else None
     with tempfile.TemporaryDirectory() as folder:
         manifest, packs = _images(data, Path(folder))
         rows = []
-        for title, fields in (("fine-tuning", FINE_TUNING), ("feature extraction", EXTRACTION)):
+        for title in chosen:
+            fields = COMPARISONS[title]
             donor = _donor(str(fields["network"]), data, Path(folder))
             config = TrainConfig.model_validate({**COMMON, **fields, "initial_weights": f"file:{donor.name}"})
             given = (config, manifest, packs, donor)
@@ -65,7 +69,8 @@ def main() -> None:
         for side, one in zip(("plain loop", "platform"), sides, strict=True):
             print(f"{title:<20}{side:<12}{one.seconds:>9.1f}{one.images_per_s:>10.1f}{one.accuracy:>15.3f}")
     figures: dict[str, Any] = {}
-    for name, (_, plain, ours) in zip(("finetune", "feature_extraction"), rows, strict=True):
+    for title, plain, ours in rows:
+        name = {"fine-tuning": "finetune", "feature-extraction": "feature_extraction"}[title]
         figures[f"{name}_ratio"] = round(plain.seconds / ours.seconds, 2)
         figures |= {f"{name}_accuracy": round(ours.accuracy, 4), f"{name}_accuracy_plain": round(plain.accuracy, 4)}
     print(json.dumps(figures))

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from ml.errors import BadConfig
+from ml.memory import keep_freed_memory
 
 _CLEARLY = 1.2
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -31,9 +32,11 @@ def choose(requested: str, default: str = "auto", devices: int = 1) -> torch.dev
 
 
 def prepare(device: torch.device) -> None:
-    """Lets CUDA measure which way to convolve is fastest for each shape, as a run has few of them."""
+    """Lets CUDA measure which way to convolve is fastest for each shape, and a processor keep its memory at hand."""
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
+    if device.type == "cpu":
+        keep_freed_memory()
 
 
 def _check_count(devices: int, name: str, requested: str) -> None:

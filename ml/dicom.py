@@ -60,6 +60,13 @@ _FROM_OUTSIDE = (
 )
 
 
+def _from_outside() -> tuple[type[Exception], ...]:
+    """What the readers let through when the bytes are hostile; pydicom has classes of its own for some of it."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*_FROM_OUTSIDE, BytesLengthException, InvalidDicomError)
+
+
 def is_dicom(start: bytes) -> bool:
     """Whether a file that begins so (132 bytes) is DICOM."""
     return start[128:132] == b"DICM"
@@ -87,7 +94,7 @@ class Dicom:
             return _as_rgb(pixels, self._dataset)
         except StopIteration as error:
             raise BadImage("The DICOM file is truncated. A frame is missing.") from error
-        except _FROM_OUTSIDE as error:
+        except _from_outside() as error:
             raise BadImage(_reason(self._dataset)) from error
 
 
@@ -104,7 +111,7 @@ def read(data: bytes, max_megapixels: int) -> Dicom:
         frames = int(dataset.get("NumberOfFrames") or 1)
         patient = str(dataset.get("PatientID") or "").strip() or None
         kept = {name: _text(dataset.get(name)) for name in KEPT}
-    except _FROM_OUTSIDE as error:
+    except _from_outside() as error:
         raise BadImage("The DICOM file is damaged or has no image.") from error
     if "PixelData" not in dataset:
         raise BadImage("The DICOM file has no pixels that can be read. Save it uncompressed or as JPEG 2000.")

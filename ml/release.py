@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml import domain, drift, embedding, evaluation, export, folding, quantization, self_test
-from ml.artifact import FILES, Card, file_sha256
+from ml.artifact import FILES, MODEL_FILES, Card, file_sha256
 from ml.config import TrainConfig
 from ml.domain import Domain, DomainRule
 from ml.embedding import Embeddings
@@ -17,6 +17,9 @@ from ml.pack import PackReader
 from ml.self_test import SelfTest
 from ml.serving import Predictor
 from ml.training import Fitted
+
+# The files that a version may have, beside its card. A run's folder may hold more, such as a checkpoint.
+_ALL = {*FILES, *MODEL_FILES.values(), *self_test.NAMES.values(), embedding.NAME, domain.NAME}
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ def release_again(folder: Path, manifest: Manifest, packs: PackReader) -> Releas
             f"This version was trained on the data set '{trained_on.name}' of hash {trained_on.sha256[:12]}; the one "
             f"given has {seen.content_sha256()[:12]}. Its scores and its guard can be renewed from its own data only."
         )
-    return _scored(export.export_again(folder, seen, packs), seen, packs, folder, lambda done, total: None)
+    card = export.export_again(folder, seen, packs)
+    for name in _ALL - {*FILES}:
+        (folder / name).unlink(missing_ok=True)  # what is not made again must not stay
+    return _scored(card, seen, packs, folder, lambda done, total: None)
 
 
 def _scored(
@@ -91,7 +97,7 @@ def _scored(
     guard, rule = _guard(trained, seen("validation"), folder) if card.config.domain_guard else (None, None)
     variants = quantization.add(predictor, manifest, packs, folder, validated, point, guard, report)
     scores = {
-        "files": _files(folder),
+        "files": {name: file_sha256(folder / name) for name in sorted(_ALL) if (folder / name).is_file()},
         "variants": variants,
         "domain": rule,
         "operating_point": point,
@@ -104,12 +110,6 @@ def _scored(
     card = predictor.card.model_copy(update=scores)
     card.write(folder)
     return Release(card, tested, trained)
-
-
-def _files(folder: Path) -> dict[str, str]:
-    """What belongs to the version, with its hashes; a folder that is written anew may hold other things."""
-    made = [path for path in folder.iterdir() if path.name in FILES or path.suffix in (".npz", ".onnx")]
-    return {path.name: file_sha256(path) for path in sorted(made)}
 
 
 def _guard(trained: Embeddings, validated: Embeddings, folder: Path) -> tuple[Domain, DomainRule] | tuple[None, None]:

@@ -17,8 +17,8 @@ State = Literal["running", "finished", "pruned", "failed"]
 class Dimension(Frozen):
     """The values that a search may give to one hyper-parameter: from `low` to `high`, or one of the choices."""
 
-    low: float | None = None
-    high: float | None = None
+    low: float | None = Field(None, allow_inf_nan=False)
+    high: float | None = Field(None, allow_inf_nan=False)
     is_log: bool = Field(False, description="Every power of ten is as likely as every other")
     choices: tuple[Value, ...] = Field((), max_length=20)
 
@@ -27,6 +27,8 @@ class Dimension(Frozen):
         if self.choices:
             if self.low is not None or self.high is not None or len(set(map(repr, self.choices))) < 2:
                 raise ValueError("Choose two values or more, and no range beside them.")
+        elif self.low is None and self.high is None:
+            raise ValueError("Choose two values or more, or give the lowest and the highest.")
         elif self.low is None or self.high is None or not self.low < self.high:
             raise ValueError("The lowest value must lie below the highest.")
         elif self.is_log and self.low <= 0:
@@ -152,5 +154,19 @@ def check(plan: Plan, config: TrainConfig) -> None:
         if bool(dimension.choices) != bool(SENSIBLE[name].choices):
             kind = "choices" if SENSIBLE[name].choices else "a lowest and a highest value"
             raise BadConfig(f"The space of '{name}' must be {kind}.")
+        if name == "batch_size" and config.devices > 1:
+            raise BadConfig(
+                f"The batch size cannot vary while {config.devices} devices share each batch evenly. "
+                "Leave it out of the search, or train on one device."
+            )
         for value in dimension.corners():
-            with_values(config, {name: int(value) if is_whole(name) and isinstance(value, float) else value})
+            _check_value(name, value, config)
+
+
+def _check_value(name: str, value: Value, config: TrainConfig) -> None:
+    """A search finds its values again in the configurations of its trials: what is kept must equal what was asked."""
+    if is_whole(name) and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    (kept,) = values_of(with_values(config, {name: value}).model_dump(mode="json"), [name]).values()
+    if kept != value:
+        raise BadConfig(f"{json.dumps(value)} is no value of '{name}'; write it as {json.dumps(kept)}.")

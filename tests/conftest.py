@@ -38,7 +38,7 @@ def _same_on_every_machine() -> Iterator[None]:
     are not forced to the disk: nobody pulls the plug.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("APP_") and name != "APP_TEST_DATA"]:
+        for name in [name for name in os.environ if name.startswith("APP_") and not name.startswith("APP_TEST_")]:
             patch.delenv(name)
         patch.setattr(os, "fsync", lambda file: None)
         patch.setattr(security, "hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -170,9 +170,9 @@ def any_app(any_settings: Settings) -> Iterator[Flask]:
 
 
 @contextlib.contextmanager
-def application(settings: Settings) -> Iterator[Flask]:
+def application(settings: Settings, **options: float) -> Iterator[Flask]:
     """An application, whose connections are closed afterwards. Errors become answers, as they do for people."""
-    app = create_app(settings)
+    app = create_app(settings, **options)
     app.jinja_env.bytecode_cache = _TEMPLATES
     throttle.limiter._storage_dead = False  # one limiter serves all applications of this process, also without Redis
     try:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import requests
 from psycopg import sql
@@ -25,10 +26,28 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_conn
 
 
 class Postgres:
-    """A running server that makes databases."""
+    """A server that makes databases, in a folder that `initdb` has filled."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, command: list[str | Path]) -> None:
+        self.folder, self._command = folder, command
+        self.start()
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, cwd=self.folder, **_rights(self.folder)
+            )
+        _wait_until(lambda: _answers(self.folder), self.folder / "log")
+
+    def stop(self) -> None:
+        self.process.send_signal(2)  # SIGINT: a fast stop, which does not wait for clients
+        self.process.wait(30)
+
+    def kill(self) -> None:
+        """Ends the server and all that serve a connection, with no chance to tidy up."""
+        for one in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
+            one.kill()
+        self.process.wait(30)
 
     def create(self, template: str = "template0") -> str:
         """The name of a new database, a copy of `template`."""
@@ -75,14 +94,11 @@ def postgres() -> Iterator[Postgres]:
             "listen_addresses=",
             *options,
         ]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **rights)
+        server = Postgres(folder, command)
         try:
-            _wait_until(lambda: _answers(folder), folder / "log")
-            yield Postgres(folder)
+            yield server
         finally:
-            process.send_signal(2)  # SIGINT: a fast stop, which does not wait for clients
-            process.wait(30)
+            server.stop()
 
 
 def _answers(folder: Path) -> bool:

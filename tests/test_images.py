@@ -49,8 +49,10 @@ def test_images_carry_the_version_of_the_project() -> None:
 
 
 def test_torch_is_in_the_image_of_the_workers_alone() -> None:
-    assert not re.search(r"torch|train\.txt|training-", stages()["packages"] + stages()["base"])
-    assert re.findall(r"^COPY --from=(\S+)", stages()["web"], re.M) == ["packages"]
+    assert not re.search(
+        r"torch|train\.txt|training-", stages()["packages"] + stages()["web-packages"] + stages()["base"]
+    )
+    assert re.findall(r"^COPY --from=(\S+)", stages()["web"], re.M) == ["web-packages"]
     assert not re.search(r"^torch", (ROOT / "requirements" / "web.txt").read_text(), re.M)
     assert re.search(r"pip .* install .*-r requirements/torch\.txt", stages()["training-packages"])
     assert re.findall(r"^COPY --from=(\S+)", stages()["worker"], re.M) == ["training-packages"]

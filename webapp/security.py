@@ -10,7 +10,8 @@ from typing import TypeVar, cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from flask import Flask, Response, current_app, g, redirect, request, url_for
+from flask import Flask, Request, Response, current_app, g, redirect, request, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import select, update
@@ -23,6 +24,7 @@ from webapp.models import ROLES, SCOPES, ApiToken, User, db, now
 from webapp.throttle import limiter as limiter
 from webapp.tokens import digest as digest
 from webapp.tokens import new_token as new_token
+from webapp.tokens import secret_of
 
 # The one list of what is open to everybody: endpoint names.
 PUBLIC = frozenset(
@@ -48,6 +50,15 @@ hasher = PasswordHasher()
 _hashing = threading.Semaphore(2)  # each check takes 64 MiB for a moment; many at once must not exhaust the process
 login_manager = LoginManager()
 csrf = CSRFProtect()
+
+
+class Sessions(SecureCookieSessionInterface):
+    """Flask's sessions; a request without a cookie has an empty one, and nobody derives a key to read it."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) in request.cookies:
+            return super().open_session(app, request)
+        return self.session_class()
 
 
 class Expired(errors.AppError):
@@ -112,6 +123,7 @@ def may(role: str) -> bool:
 
 
 def init_app(app: Flask) -> None:
+    app.session_interface = Sessions()
     login_manager.init_app(app, add_context_processor=False)  # else every page, an error's too, asks the database
     login_manager.user_loader(_user_of_session)
     csrf.init_app(app)
@@ -149,8 +161,8 @@ def _guard() -> Response | BaseResponse | None:
 def _identify() -> Actor | None:
     """The actor of this request. A request with an Authorization header is never a session's. Raises Expired."""
     if "Authorization" in request.headers:
-        scheme, _, secret = request.headers["Authorization"].partition(" ")
-        return _client(digest(secret.strip())) if scheme.lower() == "bearer" else None
+        secret = secret_of(request.headers["Authorization"])
+        return None if secret is None else _client(digest(secret))
     return Actor(current_user.id, current_user.role) if current_user.is_authenticated else None
 
 

@@ -1,6 +1,6 @@
 """How many requests one may make: each token, and each address. Counted in Redis, so for all web processes together.
 
-Far below a limit a process brings what it counted to Redis ten times a second; close to it, with every request. So
+Far below a limit a process brings what it counted to Redis four times a second; close to it, with every request. So
 counting costs next to nothing, and the last request that is let through is the right one. Without Redis each process
 counts alone. Attempts to log in have limits of their own (`limiter`).
 """
@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter, RateLimitExceeded
@@ -20,20 +21,33 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from webapp import errors
-from webapp.tokens import digest
+from webapp.tokens import digest, secret_of
 
-UNCOUNTED = ("/static/", "/vendor/", "/bootstrap/", "/health")  # files of pages, and what an orchestrator asks
-GATHER_S = 0.1
+# Files of pages, and what an orchestrator asks.
+UNCOUNTED = frozenset({"static", "bootstrap.static", "assets.vendor", "health.ready", "health.live"})
+GATHER_S = 0.25
 CLOSE = 200  # requests below the limit
 AWAY_S = 5.0  # a Redis that does not answer is not asked again for so long
 MOST_WINDOWS = 20_000
 
-limiter = Limiter(get_remote_address, in_memory_fallback_enabled=True)
+
+def asker() -> str:
+    """The address that asks; of IPv6 its first 64 bits, since whoever has one address of these has all of them."""
+    try:
+        address = ip_address(get_remote_address())
+    except ValueError:  # no address at all: a Unix socket, a name in a test
+        return get_remote_address()
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+
+
+limiter = Limiter(asker, in_memory_fallback_enabled=True)
 
 
 @dataclass(slots=True)
 class _Window:
-    """Requests of one token or address in one span of time: those that Redis knows of, and those that it is not told."""
+    """Requests of one token or address in one span of time: those that Redis knows of, and those that it does not."""
 
     ends_s: float
     known: int = 0
@@ -97,7 +111,7 @@ def init_app(app: Flask) -> None:
     app.extensions["request_limits"] = (parse_many(settings.token_limit), parse_many(settings.address_limit))
     app.before_request(_count)
     limiter.init_app(app)
-    app.before_request_funcs[None].remove(limiter._check_request_limit)  # the views that have a limit check it themselves
+    app.before_request_funcs[None].remove(limiter._check_request_limit)  # views that have a limit check it themselves
     app.register_error_handler(RateLimitExceeded, _too_many_attempts)
 
 
@@ -105,12 +119,13 @@ def _count() -> Response | None:
     """Refuses a request that is one too many."""
     of_token, of_address = current_app.extensions["request_limits"]
     if "Authorization" in request.headers:
-        refused = _exceeded(f"token/{digest(request.headers['Authorization'])}", of_token, "with a token", "TOKEN")
+        secret = secret_of(request.headers["Authorization"]) or ""
+        refused = _exceeded(f"token/{digest(secret)}", of_token, "with a token", "TOKEN")
         if refused:
             return refused
-    if request.path.startswith(UNCOUNTED):
+    if request.endpoint in UNCOUNTED:
         return None
-    return _exceeded(f"address/{get_remote_address()}", of_address, "from an address", "ADDRESS")
+    return _exceeded(f"address/{asker()}", of_address, "from an address", "ADDRESS")
 
 
 def _exceeded(who: str, limits: list[RateLimitItem], of_what: str, setting: str) -> Response | None:

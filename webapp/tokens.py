@@ -10,6 +10,12 @@ def new_token() -> str:
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
+def secret_of(header: str) -> str | None:
+    """The secret in an Authorization header, however it is spaced; None where it is none of a bearer."""
+    scheme, _, secret = header.partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else None
+
+
 def digest(secret: str) -> str:
     """The form in which a token is kept. The secret has 256 random bits, so a plain hash is enough."""
     return hashlib.sha256(secret.encode()).hexdigest()

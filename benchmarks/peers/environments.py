@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 PEERS = {"mosec": "0.9.8", "litserve": "0.2.19", "bentoml": "1.4.40"}
+BESIDE = {"litserve": ("python-multipart==0.0.20",)}  # what it needs for forms
 SHARED = ("numpy", "pillow", "onnxruntime", "pydantic", "pydicom", "regex")  # what scoring needs, as it is here
 
 
@@ -15,7 +16,7 @@ def python_of(peer: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "breast-imaging-platform" / "peers"
     folder = cache / f"{peer}-{PEERS[peer]}"
     python, stamp = folder / "bin" / "python", folder / "installed"
-    wanted = [f"{peer}=={PEERS[peer]}", *(f"{name}=={version(name)}" for name in SHARED)]
+    wanted = [f"{peer}=={PEERS[peer]}", *(f"{name}=={version(name)}" for name in SHARED), *BESIDE.get(peer, ())]
     if not stamp.is_file() or stamp.read_text().split() != wanted:
         print(f"Installing {wanted[0]} into {folder} ...", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)

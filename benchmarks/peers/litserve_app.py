@@ -1,9 +1,9 @@
 """LitServe: the image as a multipart part, since it takes no raw bodies; two worker processes. `litserve_app.py PORT`."""
 
 import sys
-from typing import Any
 
 import litserve
+from fastapi import Request
 
 from benchmarks.peers.scorer import Scorer
 
@@ -12,7 +12,7 @@ class Model(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.score = Scorer()
 
-    def decode_request(self, request: Any) -> bytes:
+    def decode_request(self, request: Request) -> bytes:  # what comes is the form
         data: bytes = request["image"].file.read()
         return data
 

@@ -86,7 +86,7 @@
           ...trials(data.points, (point) => point.number, colors),
           { x: finished.map((point) => point.number), y: best, name: "Best so far", mode: "lines", line: { color: colors[1], width: 2, shape: "hv" }, hoverinfo: "skip" },
         ],
-        layout: { xaxis: { title: { text: "Trial" }, tickformat: "d" }, yaxis: { title: { text: data.metric } } },
+        layout: { xaxis: { title: { text: "Trial" }, tickformat: "d", ...(data.points.length > 10 ? {} : { dtick: 1 }) }, yaxis: { title: { text: data.metric } } },
       };
     },
 

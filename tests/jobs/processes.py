@@ -33,9 +33,7 @@ class Processes:
     """Starts processes of the platform and ends them with the test."""
 
     def __init__(self, settings: Settings) -> None:
-        given = {f"APP_{name.upper()}": getattr(settings, name) for name in type(settings).model_fields}
-        plain = {name: getattr(value, "get_secret_value", lambda value=value: value)() for name, value in given.items()}
-        self.environment = os.environ | {name: str(value) for name, value in plain.items() if value is not None}
+        self.environment = os.environ | environment_of(settings)
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
@@ -61,6 +59,13 @@ class Processes:
             if process.poll() is None:
                 process.kill()
             process.wait(10)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables from which a process reads the same settings."""
+    given = {f"APP_{name.upper()}": getattr(settings, name) for name in type(settings).model_fields}
+    plain = {name: getattr(value, "get_secret_value", lambda value=value: value)() for name, value in given.items()}
+    return {name: str(value) for name, value in plain.items() if value is not None}
 
 
 def wait_for(row: Any, condition: Callable[[Any], bool], timeout_s: float = 90) -> Any:

@@ -22,7 +22,7 @@ from tests.sites import children_of, is_healthy, wait_until
 from webapp.models import Evaluation, Experiment, ModelVersion, User, db
 from webapp.settings import Settings
 
-EXPERIMENTS = int(os.environ.get("APP_TEST_EXPERIMENTS", "12"))
+EXPERIMENTS = int(os.environ.get("APP_TEST_EXPERIMENTS", "4"))  # at least one more than workers
 IMAGE = encoded(noise())
 
 

@@ -89,16 +89,33 @@ def test_every_sensible_value_is_allowed_by_the_configuration() -> None:
         ({"optimizer": {"low": 0, "high": 1}}, "must be choices"),
         ({"optimizer": {"choices": ["sgd", "adam"]}}, "'sgd' or 'adamw'"),
         ({"image_size_px": {"choices": [16, 64]}}, "at least 32 px"),
+        ({"image_size_px": {"choices": ["64", 96]}}, "write it as 64"),
+        ({"augmentation.horizontal_flip": {"choices": ["true", False]}}, "write it as true"),
+        ({"trainable_stages": {"low": 0.5, "high": 5, "is_log": True}}, "valid integer"),
+        ({"batch_size": {"low": 8, "high": 16}}, "while 2 devices share"),
     ],
 )
 def test_a_space_that_cannot_be_used_is_explained(chosen: dict[str, dict[str, object]], message: str) -> None:
     with pytest.raises(BadConfig, match=message):
-        space.check(Plan.model_validate({"space": chosen}), TrainConfig(network="resnet18"))
+        space.check(Plan.model_validate({"space": chosen}), TrainConfig(network="resnet18", devices=2))
 
 
 @pytest.mark.parametrize(
-    "dimension", [{"low": 2, "high": 1}, {"low": 0, "high": 1, "is_log": True}, {"choices": ["sgd"]}, {"low": 1}, {}]
+    "dimension",
+    [
+        {"low": 2, "high": 1},
+        {"low": 0, "high": 1, "is_log": True},
+        {"low": 2, "high": math.inf},
+        {"choices": ["sgd"]},
+        {"low": 1},
+        {},
+    ],
 )
 def test_a_dimension_is_a_range_or_choices(dimension: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Dimension.model_validate(dimension)
+
+
+def test_a_dimension_without_values_asks_for_either_kind() -> None:
+    with pytest.raises(ValidationError, match="Choose two values or more, or give the lowest"):
+        Dimension()

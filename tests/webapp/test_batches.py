@@ -209,6 +209,9 @@ def test_a_researcher_starts_and_reads_a_batch_in_the_browser(
     assert "dark.png" in client.get("/batches/1/results.csv").text
     empty = client.post("/batches/", data=auth.form())
     assert (empty.status_code, "There is no file" in empty.text) == (422, True)
+    other = auth.form(archive=(archive(dark_png=DARK), "ward.zip"), version="newest")
+    unread = client.post("/batches/", data=other)
+    assert (unread.status_code, "no number of a version" in unread.text) == (422, True)
 
 
 def test_a_viewer_gets_no_batch(app: Flask, client: FlaskClient, auth: Auth) -> None:

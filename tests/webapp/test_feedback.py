@@ -94,6 +94,15 @@ def test_an_id_that_was_used_twice_names_an_image_only_if_it_is_the_same(
     assert client.post(URL, json=truth(), headers=auth.token("predict")).status_code == status
 
 
+def test_another_account_that_uses_the_same_id_hides_no_answer(context: Flask) -> None:
+    version, other = factories.make_version(), factories.find_user("admin")
+    factories.make_prediction(version)
+    for _ in range(100):
+        factories.make_prediction(version, user=other)
+    (told,) = feedback.give([feedback.Truth(REQUEST, 0, "benign")], factories.find_user("researcher"))
+    assert told.prediction.id == 1
+
+
 def test_live_scores_are_those_of_the_told_images_with_wilsons_interval(any_context: Flask) -> None:
     version, silent = factories.make_version(), factories.make_version()
     factories.make_prediction(silent)

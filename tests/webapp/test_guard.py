@@ -61,12 +61,36 @@ def test_a_token_has_a_limit_of_its_own(app: Flask, client: FlaskClient, auth: A
     assert client.get(LIST, headers=second).status_code == 200
 
 
+def test_one_token_written_in_other_ways_is_still_one(client: FlaskClient, auth: Auth) -> None:
+    secret = auth.token("write")["Authorization"].removeprefix("Bearer ")
+    ways = [f"Bearer {secret}", f"bearer {secret}", f"BEARER  {secret}", f"Bearer   {secret} "]
+    assert [client.get(LIST, headers={"Authorization": way}).status_code for way in ways] == [200, 200, 200, 429]
+
+
+def test_addresses_that_lead_nowhere_are_counted_as_well(client: FlaskClient) -> None:
+    statuses = [client.get(f"/health{number}").status_code for number in range(21)]
+    assert statuses.count(429) == 1
+
+
 def test_an_address_has_a_limit_whoever_asks_but_not_for_health(client: FlaskClient) -> None:
     statuses = [client.get(LIST).status_code for _ in range(21)]
     assert statuses == [401] * 20 + [429]
     assert client.get("/health/live").status_code == 200
     elsewhere = client.get(LIST, environ_overrides={"REMOTE_ADDR": "10.0.0.7"})
     assert elsewhere.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("addresses", "status"),
+    [(("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"), 429), (("::ffff:10.0.0.1", "::ffff:10.0.0.2"), 401)],
+)
+def test_whoever_has_many_addresses_of_ipv6_has_one_limit(
+    client: FlaskClient, addresses: tuple[str, str], status: int
+) -> None:
+    first, second = ({"REMOTE_ADDR": address} for address in addresses)
+    for _ in range(20):
+        client.get(LIST, environ_overrides=first)
+    assert client.get(LIST, environ_overrides=second).status_code == status
 
 
 def test_a_process_that_is_asked_too_much_says_so_at_once(app: Flask, client: FlaskClient, auth: Auth) -> None:

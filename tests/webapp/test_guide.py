@@ -20,7 +20,8 @@ def test_every_document_is_a_page_whose_links_lead_somewhere(client: FlaskClient
         text = page.partition("<article")[2].partition("</article>")[0]
         for place, anchor in re.findall(r'(?:href|src)="/docs/([^"#]+)#?([^"]*)"', text):
             if place not in pages:
-                assert client.get(f"/docs/{place}").status_code == 200, f"{name}: {place}"
+                with client.get(f"/docs/{place}") as picture:
+                    assert picture.status_code == 200, f"{name}: {place}"
             elif anchor:
                 assert f'id="{anchor}"' in pages[place], f"{name}: {place}#{anchor}"
         assert not re.search(r'(?:href|src)="(?![/#]|https://)', text), name
@@ -31,7 +32,8 @@ def test_chapters_follow_one_another_and_pictures_are_shown(client: FlaskClient,
     page = client.get("/docs/guide/03-autograd").text
     for text in ("/docs/guide/02-tensors", "/docs/guide/04-ecosystem", 'src="/docs/guide/stage.svg"', "<table"):
         assert text in page
-    assert client.get("/docs/guide/stage.svg").mimetype == "image/svg+xml"
+    with client.get("/docs/guide/stage.svg") as picture:
+        assert picture.mimetype == "image/svg+xml"
 
 
 def test_only_documents_are_served_and_only_to_those_who_are_logged_in(client: FlaskClient, auth: Auth) -> None:

@@ -1,5 +1,6 @@
 """The journal of answers: rows reach the database soon, survive its absence, and never grow without limit."""
 
+import math
 from typing import Any
 
 import pytest
@@ -40,9 +41,10 @@ def test_rows_are_written_in_the_order_in_which_they_came(any_context: Flask) ->
     assert written() == ["0", "1", "2"]
 
 
-def test_a_row_whose_version_is_gone_does_not_hold_the_others_up(any_context: Flask) -> None:
+@pytest.mark.parametrize("refused", [{"version_id": 999}, {"probabilities": {"benign": math.nan}, "latency_ms": None}])
+def test_a_row_that_the_database_refuses_does_not_hold_the_others_up(any_context: Flask, refused: Values) -> None:
     factories.make_version()
-    journal.journal().add([row(0), row(1, version_id=999), row(2)])
+    journal.journal().add([row(0), row(1, **refused), row(2)])
     assert journal.journal().flush()
     assert written() == ["0", "2"]
 

@@ -51,6 +51,20 @@ def test_each_part_of_the_filter_lets_through_what_it_names(any_app: Flask, any_
     assert asked(client, headers, truth="given") == []
 
 
+def test_what_a_version_abstained_from_is_neither_right_nor_wrong(app: Flask, auth: Auth) -> None:
+    headers = auth.token("write")
+    with app.app_context():
+        version = factories.make_version()
+        for name, is_abstained in (("decided-0", False), ("leant-to-0", True)):
+            factories.make_prediction(version, "benign", request_id=name, is_abstained=is_abstained)
+            feedback.give([feedback.Truth(name, 0, "benign")], factories.find_user("researcher"))
+        (scores,) = feedback.live_scores()
+    assert asked(auth.client, headers, truth="given") == ["leant", "decided"]
+    assert asked(auth.client, headers, truth="right") == ["decided"]
+    assert asked(auth.client, headers, truth="wrong") == []
+    assert scores.n == 1
+
+
 def test_pages_follow_time_without_gaps_also_where_rows_came_late(any_app: Flask, any_auth: Auth) -> None:
     with any_app.app_context():
         version = factories.make_version()

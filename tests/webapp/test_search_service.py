@@ -77,6 +77,19 @@ def test_the_janitor_leads_on_where_a_worker_was_lost(context: Flask) -> None:
     assert [row.status for row in search.trials] == ["failed", "queued"]
 
 
+def test_a_search_whose_plan_gives_no_trial_any_more_ends_and_holds_up_no_other(context: Flask) -> None:
+    broken, sound = make_search(), make_search()
+    broken.plan = broken.plan | {"space": {"image_size_px": {"choices": ["64", 32]}}}  # as another release kept it
+    for search in (broken, sound):
+        search.trials[0].status = "failed"
+    db.session.commit()
+    janitor.round_once(context)
+    db.session.refresh(broken)
+    assert broken.status == "failed"
+    assert "could not be drawn" in str(broken.failed_because)
+    assert [row.status for row in sound.trials] == ["failed", "queued"]
+
+
 def test_a_search_in_which_every_trial_fails_ends_and_says_why(context: Flask) -> None:
     search = make_search(PLAN.model_copy(update={"trials": 9}))
     for _ in range(service.IN_VAIN):

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request, session, url_for
-from flask_limiter.util import get_remote_address
 from flask_login import login_user, logout_user
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -13,6 +12,7 @@ from webapp.auth import service
 from webapp.errors import AppError, Invalid
 from webapp.models import SCOPES, User
 from webapp.security import actor, allow, first_admin_code, is_password, limiter
+from webapp.throttle import asker
 
 bp = Blueprint("auth", __name__)
 Page = str | BaseResponse | tuple[str, int]
@@ -35,7 +35,7 @@ def _throttled(account: Callable[[], str]) -> Callable[[Callable[[], Page]], Cal
     by_account = limiter.shared_limit(
         _login_limit,
         "account",
-        key_func=lambda: f"{get_remote_address()}|{account()}",
+        key_func=lambda: f"{asker()}|{account()}",
         methods=["POST"],
         error_message=TOO_MANY,
     )

@@ -50,13 +50,22 @@ def create() -> Page:
 
 
 def _create() -> BatchPrediction:
-    name, user, version_id = request.form.get("name", ""), actor().user, request.form.get("version", type=int)
+    name, user, version_id = request.form.get("name", ""), actor().user, _version_id(request.form.get("version", ""))
     if request.form.get("upload"):
         return service.create_from_upload(request.form["upload"], name, version_id, user)
     archive = request.files.get("archive")
     if archive is None or not archive.filename:
         raise Invalid("There is no file. Choose an archive of images.", {"archive": "choose a file"})
     return service.create_from_archive(cast(BinaryIO, archive.stream), name, version_id, user)
+
+
+def _version_id(typed: str) -> int | None:
+    """None for the active version, which an empty field asks for, and nothing else. Raises Invalid."""
+    if not typed:
+        return None
+    if not (typed.isascii() and typed.isdecimal() and len(typed) < 20):
+        raise Invalid(f"'{typed[:20]}' is no number of a version. Choose one of the list.", {"version": "choose one"})
+    return int(typed)
 
 
 @bp.get("/<int:batch_id>")

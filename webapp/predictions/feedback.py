@@ -59,14 +59,14 @@ def give(truths: Sequence[Truth], user: User) -> list[Feedback]:
 
 def _answered(truth: Truth, user: User) -> Prediction:
     """The answer that the truth is about. Raises NotFound, Forbidden, Conflict."""
-    where = (Prediction.request_id == truth.request_id, Prediction.place == truth.image)
-    found = list(db.session.scalars(select(Prediction).where(*where).order_by(Prediction.id.desc()).limit(100)))
-    mine = [row for row in found if row.user_id == user.id]
+    named = select(Prediction).where(Prediction.request_id == truth.request_id, Prediction.place == truth.image)
+    own = named.where(Prediction.user_id == user.id)  # who else used this id, and how often, is of no matter
+    mine = list(db.session.scalars(own.order_by(Prediction.id.desc()).limit(100)))
     name = f"image {truth.image} of request '{truth.request_id}'"
-    if not found:
-        raise NotFound(f"There is no answer for {name}. An answer can be found a second after it was given.")
-    if not mine:
+    if not mine and db.session.scalar(named.limit(1)):
         raise Forbidden(f"Another account asked for {name}; only who asked may tell its truth.")
+    if not mine:
+        raise NotFound(f"There is no answer for {name}. An answer can be found a second after it was given.")
     if len({row.image_sha256 for row in mine}) > 1:
         raise Conflict(
             f"You used the id of {name} for different images, so it is not known which one is meant. "

@@ -80,8 +80,8 @@ def _truth(state: str | None) -> Any:
     return {
         "given": told(),
         "missing": ~told(),
-        "right": told(Feedback.truth == Prediction.label),
-        "wrong": told(Feedback.truth != Prediction.label),
+        "right": and_(told(Feedback.truth == Prediction.label), Prediction.is_abstained.is_(False)),
+        "wrong": and_(told(Feedback.truth != Prediction.label), Prediction.is_abstained.is_(False)),
     }.get(state or "given")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from flask import Flask, current_app
 from sqlalchemy import insert
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from webapp.errors import Unavailable
 from webapp.models import Prediction, db
@@ -25,6 +25,9 @@ RETRY_S = 1.0
 STOP_WAIT_S = 10.0
 MAX_WAITING = 20_000
 _AT_ONCE = 500
+REFUSED = (DataError, IntegrityError)  # another attempt would end alike, and rows behind it must not wait for ever
+
+_INSERT = insert(Prediction.__table__)  # type: ignore[arg-type]  # of the table: rows as objects would cost twice the time
 
 Values = dict[str, Any]
 
@@ -105,19 +108,19 @@ class Journal:
 
     def _insert(self, rows: list[Values]) -> None:
         try:
-            db.session.execute(insert(Prediction), rows)
+            db.session.execute(_INSERT, rows)
             db.session.commit()
-        except IntegrityError:
+        except REFUSED:
             db.session.rollback()
             for row in rows:
                 self._insert_alone(row)
 
     def _insert_alone(self, row: Values) -> None:
-        """One row; it is dropped where what it names, a version or a person, is gone."""
+        """One row; it is dropped where the database cannot keep it: a version or a person that it names is gone."""
         try:
-            db.session.execute(insert(Prediction), [row])
+            db.session.execute(_INSERT, [row])
             db.session.commit()
-        except IntegrityError:
+        except REFUSED:
             db.session.rollback()
             log.error("prediction_dropped", extra={"version": row["version_id"], "prediction_of": row["request_id"]})
 

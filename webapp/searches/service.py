@@ -1,5 +1,6 @@
 """Searches: begun, led on from trial to trial, cancelled. Whoever calls `advance` leads; there is no leader to lose."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ from sqlalchemy import select
 
 from ml import space
 from ml.config import TrainConfig
-from ml.errors import BadConfig
+from ml.errors import BadConfig, MlError
 from ml.space import Plan, Trial, Value
 from webapp import audit, queue
 from webapp.datasets import service as datasets
@@ -17,6 +18,7 @@ from webapp.experiments import service as experiments
 from webapp.models import FINAL_STATUSES, Experiment, Search, User, db, find, move, now, stop, take_turns
 from webapp.searches import trials
 
+log = logging.getLogger(__name__)
 NextValues = Callable[[Plan, list[Trial]], dict[str, Value]]
 IN_VAIN = 3  # failures, and nothing else, after which a search ends
 
@@ -69,7 +71,7 @@ def advance(search_id: int) -> None:
         reason = None if found["succeeded"] else "No trial has finished. Their pages say why."
         _end(search, "failed" if reason else "succeeded", reason)
     else:
-        made = _draw(search, min(workers - under_way, trials_planned - begun), science.next_values)
+        made = _draw_or_fail(search, min(workers - under_way, trials_planned - begun), science.next_values)
     db.session.commit()
     for experiment in made:
         queue.ring(queue.TRAIN, experiment.id)
@@ -79,6 +81,16 @@ def _counts(search: Search) -> Counter[str]:
     """Trials by status."""
     statement = select(Experiment.status).where(Experiment.search_id == search.id)
     return Counter(db.session.scalars(statement))
+
+
+def _draw_or_fail(search: Search, count: int, next_values: NextValues) -> list[Experiment]:
+    """The new trials. A plan that gives none, such as one of another release, ends its search and holds up no other."""
+    try:
+        return _draw(search, count, next_values)
+    except (MlError, ValueError) as error:
+        log.exception("search_cannot_go_on", extra={"search": search.id})
+        _end(search, "failed", f"The next trial could not be drawn. {error}")
+        return []
 
 
 def _draw(search: Search, count: int, next_values: NextValues) -> list[Experiment]:

@@ -1,0 +1,210 @@
+"""What goes wrong around a running site: no answer is wrong, none is a 5xx but an honest 503, and nobody restarts it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from ml.images import encode_canonical
+from tests import servers
+from tests.sites import Site, children_of, is_healthy, wait_until
+from tests.test_rest_site import site_with_a_model
+
+BRIGHT = encode_canonical(np.full((24, 24, 3), 200, np.uint8))
+CONNECTIONS = 1_000
+DISK_MB = 64
+Asked = tuple[Site, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Postgres]:
+    """A PostgreSQL that may be killed: no other test uses it."""
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the site, its data on a small disk of their own where this user may make one."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "var").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder / "var")]
+    is_mounted = os.geteuid() == 0 and not subprocess.run(mount, capture_output=True, check=False).returncode
+    yield folder
+    if is_mounted:
+        subprocess.run(["umount", "-l", folder / "var"], check=True)
+
+
+@pytest.fixture(scope="module")
+def asked(server: servers.Postgres, disk: Path) -> Iterator[Asked]:
+    """A running site and the headers of a client system."""
+    url = server.url(server.create())
+    with site_with_a_model(disk, APP_DATABASE_URL=url, APP_WORKERS="0") as (site, token):
+        yield site, {"Authorization": f"Bearer {token}", "Content-Type": "image/png"}
+
+
+class Clients:
+    """Four that ask without a pause within the `with` block, and judge each answer."""
+
+    def __init__(self, site: Site, headers: dict[str, str]) -> None:
+        self.url, self.headers = f"http://127.0.0.1:{site.port}/predict", headers
+        self.seen: list[tuple[float, int]] = []  # when, and the status; 0 where the connection broke
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+
+    def __enter__(self) -> "Clients":
+        for thread in self._threads:
+            thread.start()
+        time.sleep(0.3)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+        assert self.statuses() <= {0, 200, 503}, Counter(status for _, status in self.seen)
+
+    def _ask(self) -> None:
+        while not self._done.is_set():
+            try:
+                answer = requests.post(self.url, BRIGHT, headers=self.headers, timeout=20)
+            except requests.RequestException:
+                self.seen.append((time.monotonic(), 0))
+            else:
+                self.seen.append((time.monotonic(), answer.status_code if is_honest(answer) else 599))
+
+    def statuses(self, since_s: float = 0.0) -> set[int]:
+        return {status for moment_s, status in self.seen if moment_s > since_s}
+
+
+def is_honest(answer: requests.Response) -> bool:
+    """Whether it is the right answer, or a refusal that says when to come back."""
+    if answer.status_code == 200:
+        (found,) = answer.json()["predictions"]
+        return bool(found["label"] == "malignant" and found["probability"] > 0.99)
+    return answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
+
+
+def recovers(site: Site, headers: dict[str, str]) -> bool:
+    """Whether the same site is well again, with the same supervisor."""
+    wait_until(lambda: is_healthy(site.port), timeout_s=30)
+    with Clients(site, headers) as clients:
+        time.sleep(1)
+    return clients.statuses() == {200} and site.process.poll() is None
+
+
+def request_of(headers: dict[str, str]) -> bytes:
+    """What a client sends before the image."""
+    own = headers | {"Host": "x", "Connection": "close", "Content-Length": str(len(BRIGHT))}
+    return ("POST /predict HTTP/1.1\r\n" + "".join(f"{key}: {own[key]}\r\n" for key in own) + "\r\n").encode()
+
+
+def test_a_killed_redis_costs_no_prediction(asked: Asked) -> None:
+    site, headers = asked
+    before = site.programs()["valkey-server"]
+    with Clients(site, headers) as clients:
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: site.programs().get("valkey-server", before) != before)
+    assert clients.statuses() == {200}
+    assert recovers(site, headers)
+
+
+def test_a_killed_database_is_an_honest_refusal_until_it_is_back(asked: Asked, server: servers.Postgres) -> None:
+    site, headers = asked
+    processes = children_of(site.programs()["gunicorn"])
+    with Clients(site, headers) as clients:
+        server.kill()
+        away_s = time.monotonic()
+        time.sleep(1.5)
+        health = requests.get(f"http://127.0.0.1:{site.port}/health", timeout=10)
+        server.start()
+    assert 503 in clients.statuses(away_s)
+    assert 0 not in clients.statuses()
+    assert (health.status_code, health.json()["checks"]["database"]) == (503, "down")
+    assert recovers(site, headers)
+    assert children_of(site.programs()["gunicorn"]) == processes
+
+
+def test_a_killed_web_process_breaks_what_it_had_in_hand_and_no_more(asked: Asked) -> None:
+    site, headers = asked
+    master = site.programs()["gunicorn"]
+    victim = children_of(master)[0]
+    with Clients(site, headers) as clients:
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: victim not in children_of(master) and len(children_of(master)) == 2)
+    assert sum(status == 0 for _, status in clients.seen) <= 4  # one for each client
+    assert clients.statuses() - {0} == {200}
+    assert recovers(site, headers)
+
+
+def test_slow_clients_and_those_that_leave_hold_nobody_up(asked: Asked) -> None:
+    site, headers = asked
+    start = request_of(headers)
+    with contextlib.ExitStack() as stack:
+        for number in range(12):  # they say what they will send, whole or half, and then nothing
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", site.port)))
+            slow.sendall(start[: 40 if number % 2 else None])
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", site.port)) as leaving:
+                leaving.sendall(start + BRIGHT[:-9])
+        with Clients(site, headers) as clients:
+            time.sleep(1.5)
+        assert 200 in clients.statuses()
+        assert 0 not in clients.statuses()
+    assert recovers(site, headers)
+
+
+def test_a_thousand_connections_at_once_are_answered_or_told_to_come_back(asked: Asked) -> None:
+    site, headers = asked
+    request, everybody = request_of(headers) + BRIGHT, asyncio.Event()
+
+    async def one() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        await everybody.wait()
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def all_at_once() -> list[bytes]:
+        tasks = [asyncio.create_task(one()) for _ in range(CONNECTIONS)]
+        await asyncio.sleep(1)
+        everybody.set()
+        return await asyncio.wait_for(asyncio.gather(*tasks), 60)
+
+    answers = asyncio.run(all_at_once())
+    kinds = Counter(answer[9:12] for answer in answers)
+    assert set(kinds) <= {b"200", b"503"}, kinds
+    assert kinds[b"200"] > 0
+    assert all(b"Retry-After: 1" in answer for answer in answers if answer[9:12] == b"503")
+    assert recovers(site, headers)
+
+
+def test_a_full_disk_is_said_and_stops_no_prediction(asked: Asked) -> None:
+    site, headers = asked
+    if not (site.folder / "var").is_mount():
+        pytest.skip("only root can make a disk")
+    filling = site.folder / "var" / "filling"
+    with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(2**16))
+    archive = {"archive": ("images.zip", os.urandom(2**22))}
+    address, bearer = f"http://127.0.0.1:{site.port}/api/v1/datasets", {"Authorization": headers["Authorization"]}
+    with Clients(site, headers) as clients:
+        refused = requests.post(address, data={"name": "Large"}, files=archive, headers=bearer, timeout=20)
+        filling.unlink()
+    assert refused.status_code == 503
+    assert "disk" in refused.json()["detail"]
+    assert clients.statuses() == {200}
+    assert recovers(site, headers)
