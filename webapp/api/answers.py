@@ -8,7 +8,6 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ml.comparison import Difference, McNemar
 from ml.config import Split, TrainConfig, Variant
 from ml.decisions import OperatingPoint
 from ml.metrics import Metrics
@@ -263,42 +262,3 @@ class Evaluation(TypedDict):
     created_at: Moment
     finished_at: Moment | None
     url: str
-
-
-class Setting(TypedDict):
-    name: str
-    values: list[Any]
-    differs: bool
-
-
-class Pair(TypedDict):
-    """Paired tests of two versions on the same `n` images."""
-
-    first: int
-    second: int
-    n: int
-    units: int
-    mcnemar: McNemar
-    accuracy: Difference
-    auc: Difference
-
-
-class Disagreements(TypedDict):
-    count: int
-    first: list[dict[str, Any]]
-
-
-class Comparison(TypedDict):
-    """Versions side by side; `problem` says what is in the way of comparing their answers."""
-
-    versions: list[int]
-    configuration: list[Setting]
-    epochs: list[list[Epoch]]
-    problem: str | None
-    dataset_id: int | None
-    split: str | None
-    evaluations: list[Evaluation]
-    images: int | None
-    trained_on: list[int] | None
-    pairs: list[Annotated[dict[str, Any], Dumped(Pair)]]
-    disagreements: Disagreements

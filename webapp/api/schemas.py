@@ -7,7 +7,7 @@ from typing import Any, overload
 from flask import url_for
 
 from ml.manifest import ImageRow
-from webapp.api import answers
+from webapp.api import answers, comparing
 from webapp.models import Activation, BatchPrediction, Dataset, Epoch, Evaluation, Experiment, ModelVersion, Study
 from webapp.predictions.active import Loaded
 from webapp.predictions.service import Answered
@@ -233,7 +233,7 @@ def batch_prediction(row: BatchPrediction) -> answers.BatchPrediction:
     }
 
 
-def comparison(compared: Compared) -> answers.Comparison:
+def comparison(compared: Compared) -> comparing.Comparison:
     ground, shown = compared.ground, compared.shown
     numbers = [row.id for row in compared.versions]
     disagreements = shown.disagreements if shown else []

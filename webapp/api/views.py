@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from ml.config import IngestOptions, TrainConfig
 from ml.revision import Change
-from webapp.api import answers, bodies, openapi, schemas, sent
+from webapp.api import answers, bodies, comparing, openapi, schemas, sent
 from webapp.api.bodies import asks, may_fail, may_take, takes
 from webapp.api.shapes import Accepted, File, Nothing, Page
 from webapp.datasets import contents, versions
@@ -215,7 +215,7 @@ def list_versions(asked: sent.PageArguments) -> Page[answers.Version]:
 @bp.get(f"{V1}/versions/compare")
 @allow("viewer")
 @asks(sent.ComparisonArguments)
-def compare_versions(asked: sent.ComparisonArguments) -> answers.Comparison:
+def compare_versions(asked: sent.ComparisonArguments) -> comparing.Comparison:
     """Their settings, curves, and paired tests on the images that all were evaluated on."""
     chosen = comparison.chosen([str(number) for number in asked.version])
     return schemas.comparison(comparison.compare(chosen, asked.dataset_id or None, asked.split or None))
