@@ -1,13 +1,13 @@
 """`/predict` of a whole site beside three other servers and beside no server at all.
 
-One MobileNetV3-small, trained and exported by the site in this run, one JPEG of 640 x 480 that is drawn here, two worker
-processes on each side, the load generator `wrk` with 8 connections, 10 s after a warm-up of 3 s; each side twice, in turn.
+One MobileNetV3-small, trained and exported by the site in this run, one JPEG of 640 x 480 that is drawn here, two
+workers on each side, the load generator `wrk` with 8 connections, 10 s after a warm-up of 3 s; each side twice.
 
 - `loop`: two processes that decode, resize and run the model, one image after another. The limit.
 - `site`: all that `make run` starts, as it starts it: token, limits, history row and metrics. The version has no guard
   against foreign images, which the others do not have either; `site, guarded` is one that has it.
-- `mosec`, `litserve`, `bentoml`: each in an environment of its own (`benchmarks/peers`), with the same decoder and the same
-  runtime on one thread; neither tokens nor rows.
+- `mosec`, `litserve`, `bentoml`: each in an environment of its own (`benchmarks/peers`), with the same decoder and the
+  same runtime on one thread; neither tokens nor rows.
 
 With `--minutes N` nothing is compared: the site is loaded for so long, and its memory is watched.
 """
@@ -94,7 +94,8 @@ class Bench:
         self.folder, self.image, self.form = folder, folder / "image.jpg", folder / "form"
         self.image.write_bytes(_photograph())
         self.form.write_bytes(_multipart(self.image.read_bytes()))
-        self.token, self.versions = "", {}
+        self.token = ""
+        self.versions: dict[bool, int] = {}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -191,8 +192,12 @@ class Bench:
                 found = json.loads(load.communicate()[0].splitlines()[-1])
         tenth = max(1, len(samples) // 10)
         first, last = mean(samples[tenth : 2 * tenth]), mean(samples[-tenth:])
-        return found | {"minutes": minutes, "first_mib": round(first, 1), "last_mib": round(last, 1),
-                        "growth": round(last / first - 1, 4)}
+        return found | {
+            "minutes": minutes,
+            "first_mib": round(first, 1),
+            "last_mib": round(last, 1),
+            "growth": round(last / first - 1, 4),
+        }
 
 
 def _photograph() -> bytes:
@@ -217,7 +222,11 @@ def _new_token(place: dict[str, str]) -> str:
     for words in (["create-admin", "bench@example.org"], ["create-token", "bench@example.org", "--name", "bench"]):
         done = subprocess.run(
             [*flask, *words, *(["--scope", "write"] if "--name" in words else [])],
-            env=environment, cwd=ROOT, check=True, capture_output=True, text=True,
+            env=environment,
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
         )
     return done.stdout.strip().splitlines()[-1]
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a running site: no answer is wrong, none is a 5xx but an honest 503, and nobody restarts it."""
+"""What goes wrong around a running site: no answer is wrong, none is a 5xx but an honest 503; it recovers by itself."""
 
 import asyncio
 import contextlib

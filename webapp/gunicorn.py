@@ -8,11 +8,7 @@ from webapp.settings import Settings
 settings = Settings()
 bind = f"{settings.host}:{settings.port}"
 workers = settings.web_concurrency
-import os
-
-worker_class = os.environ.get(
-    "BENCH_CLASS", "gthread"
-)  # a slow upload or download must not hold a process, nor be killed as hung
+worker_class = "gthread"  # a slow upload or download must not hold a process, nor be killed as hung
 threads = settings.web_threads
 timeout = 60
 graceful_timeout = 30

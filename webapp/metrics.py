@@ -1,11 +1,12 @@
-"""Prometheus text, read from the rows: every web process gives the same answer."""
+"""Prometheus text, read from the rows and from Redis: every web process gives the same answer."""
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
@@ -14,6 +15,7 @@ from webapp import queue
 from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, Prediction, RateSearch, db
 from webapp.predictions import drift, feedback
 from webapp.predictions.active import active_model
+from webapp.predictions.tally import STAGES, Told
 from webapp.registry import service as registry
 from webapp.security import allow
 
@@ -43,7 +45,7 @@ class _Rows:
                 for status, count in _by_status(kind)
             ),
         )
-        yield _by_label("platform_queue_jobs", "Jobs that wait, by queue", ("queue",), _queues())
+        yield from _from_redis()
         predictions = CounterMetricFamily("platform_predictions", "Answers given, by version", labels=("version",))
         for version_id, count in db.session.execute(
             select(Prediction.version_id, func.count()).group_by(Prediction.version_id)
@@ -70,11 +72,24 @@ def _by_status(kind: Any) -> list[tuple[str, int]]:
     ]
 
 
-def _queues() -> list[tuple[str, int]]:
+def _from_redis() -> Iterator[Metric]:
+    """Nothing of it where Redis is away."""
     try:
-        return list(queue.lengths().items())
+        lengths, workers, told = queue.lengths(), queue.workers(), Told(queue.connection())
     except RedisError:
-        return []
+        return
+    yield _by_label("platform_queue_jobs", "Jobs that wait, by queue", ("queue",), lengths.items())
+    now_s = time.time()
+    beats = ((one["name"], now_s - one["heartbeat_at"].timestamp()) for one in workers if one["heartbeat_at"])
+    yield _by_label("platform_worker_heartbeat_age_seconds", "Since each worker was last heard of", ("worker",), beats)
+    stages = HistogramMetricFamily(
+        "platform_predict_seconds", "What one image takes: to decode, in the model, and all of it", labels=("stage",)
+    )
+    for stage in STAGES:
+        buckets, sum_s = told.histogram(stage)
+        stages.add_metric((stage,), buckets, sum_s)
+    yield stages
+    yield CounterMetricFamily("platform_undecoded_images", "Images that were refused", value=told.undecoded)
 
 
 def _serving() -> Iterator[Metric]:

@@ -95,7 +95,9 @@ class Counter:
     def _tell(self, key: str, window: _Window, untold: int, length_s: int) -> None:
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
-                known, _ = pipeline.incrby(key, untold).expire(key, length_s + 1).execute()
+                pipeline.incrby(key, untold)
+                pipeline.expire(key, length_s + 1)
+                known, _ = pipeline.execute()
         except RedisError:
             self._away_until_s = time.time() + AWAY_S
         else:

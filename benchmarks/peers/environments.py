@@ -21,6 +21,6 @@ def python_of(peer: str) -> Path:
         print(f"Installing {wanted[0]} into {folder} ...", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *wanted], check=True)
+        subprocess.run([*map(str, pip), *wanted], check=True)
         stamp.write_text("\n".join(wanted))
     return python

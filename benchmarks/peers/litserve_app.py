@@ -1,4 +1,4 @@
-"""LitServe: the image as a multipart part, since it takes no raw bodies; two worker processes. `litserve_app.py PORT`."""
+"""LitServe: the image as a multipart part, since it takes no raw bodies; two workers. `litserve_app.py PORT`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Mosec: the body is the image, two worker processes; its HTTP server is written in Rust. `mosec_app.py --port PORT`."""
+"""Mosec: the body is the image, two workers; its HTTP server is written in Rust. `mosec_app.py --port PORT`."""
 
 from mosec import Server, Worker
 

@@ -153,7 +153,7 @@ def tokens_of(user: User) -> list[ApiToken]:
 
 
 def revoke_token(token_id: int, by: User) -> None:
-    """Ends a token at once, in every process; one's own, or anybody's for an admin. Twice is harmless. Raises NotFound."""
+    """Ends a token, one's own or anybody's for an admin, everywhere at once. Twice is harmless. Raises NotFound."""
     token = find(ApiToken, token_id)
     if token is None or (token.user_id != by.id and by.role != "admin"):
         raise NotFound(f"There is no token {token_id}.")

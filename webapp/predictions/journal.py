@@ -18,6 +18,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from webapp.errors import Unavailable
 from webapp.models import Prediction, db
+from webapp.predictions.tally import Tally
 
 log = logging.getLogger(__name__)
 GATHER_S = 0.25  # rows that come within this time are written together
@@ -36,7 +37,7 @@ class Journal:
     """One for each process; its thread begins with the first row, and so after a fork."""
 
     def __init__(self, app: Flask) -> None:
-        self._app = app
+        self._app, self.tally = app, Tally(app.extensions["redis"])
         self._begin()
 
     def _begin(self) -> None:
@@ -78,12 +79,15 @@ class Journal:
     def _write_on(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_stopping)
-                if not self._waiting:
+                self._changed.wait_for(lambda: self._waiting or self.tally.has_news or self._is_stopping)
+                if not self._waiting and not self.tally.has_news:
                     return
             if not self._is_stopping:
                 time.sleep(GATHER_S)
-            if not self._write() and self._pause():
+            is_written = not self._waiting or self._write()
+            if self.tally.has_news:
+                self.tally.tell()
+            if not is_written and self._pause():
                 return
 
     def _pause(self) -> bool:

@@ -1,12 +1,13 @@
 """Rounds of the model: all images of one process that wait for it at the same time are answered by one run.
 
-A run of four costs a fifth less than four runs, and each step stays in the cache of its core: as many images are decoded
-at a time, and as many runs go on, as this process has cores for itself. Threads beyond that wait here, and cost nothing.
+A run of four costs less than four runs, and each step stays in the cache of its core: as many images are decoded at a
+time, and as many runs go on, as this process has cores for itself. Threads beyond that wait here, and cost nothing.
 """
 
 import itertools
 import os
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -27,12 +28,14 @@ class _Asked:
 
     predictor: Predictor
     input_CHW: NDArray[np.uint8]
+    decode_s: float
+    model_s: float = 0.0
     outcome: Answer | Exception | None = None
 
-    def answer(self) -> Answer:
+    def answer(self) -> tuple[Answer, dict[str, float]]:
         if not isinstance(self.outcome, Answer):
             raise self.outcome or RuntimeError("the round ended without an outcome")
-        return self.outcome
+        return self.outcome, {"decode": self.decode_s, "model": self.model_s}
 
 
 class _Lane:
@@ -42,9 +45,11 @@ class _Lane:
         self._decoding, self._running = threading.Lock(), threading.Lock()
         self._waiting: deque[_Asked] = deque()
 
-    def answer(self, predictor: Predictor, data: bytes) -> Answer:
+    def answer(self, predictor: Predictor, data: bytes) -> tuple[Answer, dict[str, float]]:
         with self._decoding:
-            asked = _Asked(predictor, images.read_input(data, predictor.card.input))
+            started_s = time.perf_counter()
+            input_CHW = images.read_input(data, predictor.card.input)
+            asked = _Asked(predictor, input_CHW, time.perf_counter() - started_s)
         self._waiting.append(asked)
         with self._running:  # whoever gets here first answers all who wait; the others find it done
             while asked.outcome is None:
@@ -56,6 +61,7 @@ class _Lane:
         together = [self._waiting.popleft()]
         while self._waiting and len(together) < MOST_AT_ONCE and self._waiting[0].predictor is together[0].predictor:
             together.append(self._waiting.popleft())
+        started_s = time.perf_counter()
         try:
             answers = together[0].predictor.answers_of(np.stack([asked.input_CHW for asked in together]))
         except Exception as error:
@@ -64,8 +70,9 @@ class _Lane:
             else:
                 together[0].outcome = error
         else:
+            model_s = time.perf_counter() - started_s
             for asked, answer in zip(together, answers, strict=True):
-                asked.outcome = answer
+                asked.model_s, asked.outcome = model_s, answer
 
 
 def _alone(together: list[_Asked]) -> None:
@@ -84,8 +91,8 @@ class Rounds:
         self._lanes = [_Lane() for _ in range(lanes)]
         self._next = itertools.count()
 
-    def answer(self, predictor: Predictor, data: bytes) -> Answer:
-        """What the version says of an image file. Raises BadImage, BadArtifact."""
+    def answer(self, predictor: Predictor, data: bytes) -> tuple[Answer, dict[str, float]]:
+        """What the version says of an image file, and the seconds of each stage. Raises BadImage, BadArtifact."""
         return self._lanes[next(self._next) % len(self._lanes)].answer(predictor, data)
 
 

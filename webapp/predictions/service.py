@@ -84,14 +84,18 @@ def predict(uploads: list[Upload], actor: Actor, explains: bool = False) -> tupl
 
 def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains: bool) -> Answered:
     started_s, heatmap_png = time.perf_counter(), None
+    took_s: dict[str, float] = {}
     try:
         data = upload.read(max_mb)
         if explains:
             answer, heatmap_png = _explained(loaded, data)
         else:
-            answer = rounds().answer(loaded.predictor, data)
+            answer, took_s = rounds().answer(loaded.predictor, data)
     except BadImage as error:
+        journal().tally.add({}, undecoded=1)
         return Answered(upload.filename, error=str(error))
+    whole_s = time.perf_counter() - started_s
+    journal().tally.add({**took_s, "whole": whole_s})
     row: Values = {
         "version_id": loaded.version,
         "variant": loaded.variant,
@@ -103,7 +107,7 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         "probability": answer.probability,
         "probabilities": answer.probabilities,
         "is_abstained": answer.abstained,
-        "latency_ms": 1000 * (time.perf_counter() - started_s),
+        "latency_ms": 1000 * whole_s,
         "created_at": now(),
     }
     return Answered(upload.filename, answer, row, heatmap_png=heatmap_png)
