@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from ml.images import encode_canonical
 from tests.conftest import application
 from tests.factories import Auth, bearer, find_user, make_activation, make_token
+from webapp.auth.service import revoke_token
 from webapp.models import now
 from webapp.predictions import turns
 from webapp.settings import Settings
@@ -143,3 +144,16 @@ def test_a_redis_that_hangs_holds_a_request_for_a_second_at_most(settings: Setti
             headers = Auth(app.test_client()).token("predict")
             assert app.test_client().get("/health/live").status_code == 200
             assert app.test_client().get(LIST, headers=headers).status_code == 403
+
+
+def test_a_revoked_token_opens_nothing_in_any_process(settings: Settings) -> None:
+    with application(settings) as first, application(settings) as second:
+        headers = Auth(first.test_client()).token("write")
+        assert [process.test_client().get(LIST, headers=headers).status_code for process in (first, second)] == [
+            200
+        ] * 2
+        with first.app_context():
+            revoke_token(1, find_user())
+        assert [process.test_client().get(LIST, headers=headers).status_code for process in (first, second)] == [
+            401
+        ] * 2

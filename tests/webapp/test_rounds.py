@@ -1,0 +1,41 @@
+"""Rounds of the model: requests that wait together are one run, and each gets the answer that it would get alone."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.images import encode_canonical
+from ml.serving import Predictor
+from tests.ml import small_version
+from webapp.predictions.rounds import Rounds
+
+GREYS = (10, 90, 110, 130, 250)
+
+
+def test_those_who_wait_share_a_run_and_get_their_own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path))
+    files = [encode_canonical(np.full((24, 24, 3), grey, np.uint8)) for grey in GREYS]
+    alone = [Rounds(1).answer(predictor, data)[0].probability for data in files]
+    sizes, goes_on, is_running = [], threading.Event(), threading.Event()
+
+    def slowly(self: Predictor, batch_NCHW: np.ndarray) -> list:
+        sizes.append(len(batch_NCHW))
+        is_running.set()
+        goes_on.wait(10)
+        return self.judge(self.probabilities(batch_NCHW), None)
+
+    monkeypatch.setattr(Predictor, "answers_of", slowly)
+    rounds = Rounds(1)
+    with ThreadPoolExecutor(len(files)) as pool:
+        first = pool.submit(rounds.answer, predictor, files[0])
+        assert is_running.wait(10)
+        others = [pool.submit(rounds.answer, predictor, data) for data in files[1:]]
+        while len(rounds._lanes[0]._waiting) < len(others):
+            threading.Event().wait(0.01)
+        goes_on.set()
+        together = [one.result(10)[0].probability for one in (first, *others)]
+    assert sizes == [1, len(others)]
+    assert together == pytest.approx(alone, abs=1e-6)
