@@ -34,8 +34,8 @@ share_cores()  # before a test module imports torch
 
 @pytest.fixture(scope="session", autouse=True)
 def _same_on_every_machine() -> Iterator[None]:
-    """No setting of the developer's shell reaches a test; passwords are hashed as they are, only more cheaply, and files
-    are not forced to the disk: nobody pulls the plug.
+    """No setting of the developer's shell reaches a test; passwords are hashed as they are, only more cheaply, and
+    files are not forced to the disk: nobody pulls the plug.
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("APP_") and not name.startswith("APP_TEST_")]:
