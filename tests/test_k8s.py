@@ -1,91 +1,46 @@
 """Manifests: valid, consistent with each other and with the code, without needless rights."""
 
-import base64
-import contextlib
 import importlib.util
-import os
 import re
-import shutil
 import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
 from flask import Flask
-from sqlalchemy import NullPool, create_engine, insert, text
 
-from jobs.recovery import KINDS
-from tests.servers import Postgres
+from tests import manifests as rendered
+from tests.manifests import (
+    OPTIONAL_KEYS,
+    PROGRAMS,
+    ROOT,
+    SECRET_KEYS,
+    Manifest,
+    configuration,
+    containers,
+    each,
+    of_kind,
+    pods,
+    templates,
+)
 from tests.test_images import DOCKERFILE, stages
 from webapp import gunicorn
-from webapp.models import Dataset
 from webapp.security import PUBLIC
 from webapp.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = Path(sys.executable).parent
-SECRET_KEYS = {"APP_SECRET_KEY", "APP_DATABASE_URL", "APP_REDIS_URL"}
-OPTIONAL_KEYS = {"APP_S3_ACCESS_KEY_ID", "APP_S3_SECRET_ACCESS_KEY"}
 OWN_IMAGES = re.compile(r"(?:registry\.example\.org/)?breast-imaging-platform/(web|worker)")
-COMPONENTS = ("keda", "gpu", "requests")
-Manifest = dict[str, Any]
 
 
-def rendered(folder: Path) -> list[Manifest]:
-    done = subprocess.run([PROGRAMS / "kubectl", "kustomize", folder], capture_output=True, text=True, check=True)
-    assert not done.stderr, done.stderr  # kustomize warns of what it deprecates
-    return list(yaml.safe_load_all(done.stdout))
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def manifests() -> list[Manifest]:
     """What both overlays begin with."""
-    return rendered(ROOT / "k8s" / "base")
+    return rendered.base()
 
 
-@pytest.fixture(scope="module")
-def overlays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
-    """Trial, with secrets made from the example; production; and production with every component."""
-    folder = tmp_path_factory.mktemp("overlays") / "k8s"
-    shutil.copytree(ROOT / "k8s", folder, ignore=shutil.ignore_patterns("secrets.env"))
-    shutil.copy(folder / "overlays/trial/secrets.env.example", folder / "overlays/trial/secrets.env")
-    found = {name: rendered(folder / "overlays" / name) for name in ("trial", "production")}
-    with (folder / "overlays/production/kustomization.yaml").open("a") as file:
-        file.write("components:\n" + "".join(f"  - ../../components/{name}\n" for name in COMPONENTS))
-    return found | {"everything": rendered(folder / "overlays/production")}
-
-
-def of_kind(manifests: list[Manifest], *kinds: str) -> dict[str, Manifest]:
-    return {one["metadata"]["name"]: one for one in manifests if one["kind"] in kinds}
-
-
-def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """The pod specification of each workload."""
-    return {name: template["spec"] for name, template in templates(manifests).items()}
-
-
-def templates(manifests: list[Manifest]) -> dict[str, Manifest]:
-    jobs = {name: one["spec"]["jobTemplate"] for name, one in of_kind(manifests, "CronJob").items()}
-    found = of_kind(manifests, "Deployment", "Job", "StatefulSet") | jobs
-    return {name: one["spec"]["template"] for name, one in found.items()}
-
-
-def containers(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    for name, pod in pods(manifests).items():
-        for container in (*pod.get("initContainers", ()), *pod["containers"]):
-            yield f"{name}/{container['name']}", container
-
-
-def configuration(manifests: list[Manifest]) -> dict[str, str]:
-    (config_map,) = of_kind(manifests, "ConfigMap").values()
-    data: dict[str, str] = config_map["data"]
-    return data
+@pytest.fixture
+def overlays() -> dict[str, list[Manifest]]:
+    return rendered.overlays()
 
 
 @pytest.mark.parametrize("version", ["1.31", "1.34", "1.37"])
@@ -94,22 +49,6 @@ def test_every_manifest_is_valid(overlays: dict[str, list[Manifest]], version: s
     for manifest in (*overlays["everything"], *services):
         if not manifest["apiVersion"].startswith("keda.sh/"):
             kubernetes_validate.validate(manifest, version, strict=True)
-
-
-@pytest.mark.skipif("APP_TEST_CLUSTER" not in os.environ, reason="APP_TEST_CLUSTER names no context of kubectl")
-def test_a_cluster_takes_every_manifest(overlays: dict[str, list[Manifest]]) -> None:
-    """Asks the server, which changes nothing; its namespace must be there."""
-    command = [
-        PROGRAMS / "kubectl",
-        "--context",
-        os.environ["APP_TEST_CLUSTER"],
-        "apply",
-        "--dry-run=server",
-        "-f",
-        "-",
-    ]
-    for name in ("trial", "production"):
-        subprocess.run(command, input=yaml.safe_dump_all(overlays[name]), text=True, check=True)
 
 
 def test_everything_that_is_needed_is_there(manifests: list[Manifest]) -> None:
@@ -140,77 +79,6 @@ def test_every_selector_finds_its_pods_and_no_others(overlays: dict[str, list[Ma
         selectors += [(name, constraint["labelSelector"]["matchLabels"]) for constraint in spread]
     for name, selector in selectors:
         assert [pod for pod, found in labels.items() if selector.items() <= found.items()] == [name]
-
-
-def each(manifests: list[Manifest], *kinds: str) -> Iterator[tuple[str, Manifest]]:
-    """Name and manifest, also where two of different kinds have one name."""
-    for kind in kinds:
-        yield from of_kind(manifests, kind).items()
-
-
-@pytest.mark.parametrize("overlay", ["trial", "everything"])
-def test_policies_let_in_and_out_what_is_needed_and_nothing_else(
-    overlays: dict[str, list[Manifest]], overlay: str
-) -> None:
-    manifests = overlays[overlay]
-    policies = of_kind(manifests, "NetworkPolicy")
-    nothing = policies.pop("nothing")["spec"]
-    assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    names = [template["metadata"]["labels"] for template in templates(manifests).values()]
-    opened = {port["port"] for policy in policies.values() for port in ports_of(policy, "ingress")}
-    offered = {port for pod in pods(manifests).values() for port in container_ports(pod)}
-    assert opened <= offered  # no rule for what nobody listens on
-    for policy in policies.values():
-        wanted = policy["spec"]["podSelector"].get("matchLabels", {})
-        assert any(wanted.items() <= labels.items() for labels in names), policy["metadata"]["name"]
-    out = {port["port"] for policy in policies.values() for port in ports_of(policy, "egress")}
-    assert out >= {53, 5432, 6379, 443} | ({8333} if overlay == "trial" else set())
-
-
-def ports_of(policy: Manifest, direction: str) -> list[Manifest]:
-    return [port for rule in policy["spec"].get(direction, ()) for port in rule["ports"]]
-
-
-def container_ports(pod: Manifest) -> set[int | str]:
-    ports = [port for container in pod["containers"] for port in container.get("ports", ())]
-    return {value for port in ports for value in (port["name"], port["containerPort"])}
-
-
-def test_autoscalers_have_bounds_and_targets_whose_number_nobody_else_sets(
-    overlays: dict[str, list[Manifest]],
-) -> None:
-    manifests = overlays["everything"]
-    deployments = of_kind(manifests, "Deployment")
-    (web,) = of_kind(manifests, "HorizontalPodAutoscaler").values()
-    assert 2 <= web["spec"]["minReplicas"] < web["spec"]["maxReplicas"]
-    assert {metric["type"] for metric in web["spec"]["metrics"]} == {"Resource", "External"}
-    assert "replicas" not in deployments[web["spec"]["scaleTargetRef"]["name"]]["spec"]
-    (workers,) = of_kind(manifests, "ScaledObject").values()
-    assert workers["spec"]["minReplicaCount"] < workers["spec"]["maxReplicaCount"]
-    assert workers["spec"]["scaleTargetRef"]["name"] in deployments
-    budget = of_kind(manifests, "PodDisruptionBudget")["web"]["spec"]
-    assert budget["minAvailable"] < web["spec"]["minReplicas"]  # else no node could ever be drained
-
-
-def test_workers_are_counted_by_the_work_of_every_kind(
-    overlays: dict[str, list[Manifest]], request: pytest.FixtureRequest, postgres: Postgres
-) -> None:
-    """The query that KEDA asks, on the real schema."""
-    (workers,) = of_kind(overlays["everything"], "ScaledObject").values()
-    (trigger,) = workers["spec"]["triggers"]
-    query = trigger["metadata"]["query"]
-    for kind in KINDS:
-        assert f"FROM {kind.__tablename__} WHERE status" in query
-        assert f"'{kind.WAITING}'" in query
-        assert f"'{kind.WORKING}'" in query
-    given = {one["name"] for one in pods(overlays["everything"])["worker"]["containers"][0]["env"]}
-    assert trigger["metadata"]["connectionFromEnv"] in given
-    name = postgres.create(template=request.getfixturevalue("_postgres_template"))
-    with contextlib.closing(create_engine(postgres.url(name), poolclass=NullPool).connect()) as connection:
-        assert connection.scalar(text(query)) == 0
-        connection.execute(insert(Dataset).values(name="Scans", archive_part_sha256s=["0" * 64]))
-        assert connection.scalar(text(query)) == 1
-    postgres.drop(name)
 
 
 def test_ports_agree_from_the_setting_to_the_service(manifests: list[Manifest]) -> None:
@@ -260,43 +128,6 @@ def test_every_container_gets_the_settings_and_its_secrets(manifests: list[Manif
             assert secret == {"name": "platform-secrets", "key": key} | optional, where
         wanted = SECRET_KEYS | OPTIONAL_KEYS
         assert secrets.keys() == wanted - ({"APP_REDIS_URL", *OPTIONAL_KEYS} if "wait-for" in where else set()), where
-
-
-def test_the_secrets_of_the_trial_fit_its_services(overlays: dict[str, list[Manifest]]) -> None:
-    (secret,) = of_kind(overlays["trial"], "Secret").values()
-    services = of_kind(overlays["trial"], "Service")
-    given = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
-    assert set(given) >= SECRET_KEYS | OPTIONAL_KEYS
-    urls = [given["APP_DATABASE_URL"], given["APP_REDIS_URL"], configuration(overlays["trial"])["APP_S3_ENDPOINT_URL"]]
-    for url in map(urlsplit, urls):
-        (port,) = services[str(url.hostname)]["spec"]["ports"]
-        assert port["port"] == url.port
-    assert urlsplit(urls[0]).password == given["POSTGRES_PASSWORD"]
-    assert urlsplit(urls[1]).password == given["REDIS_PASSWORD"]
-    for where, container in containers(overlays["trial"]):
-        asked = [one["valueFrom"]["secretKeyRef"] for one in container.get("env", ()) if "valueFrom" in one]
-        assert {one["name"] for one in asked} <= {secret["metadata"]["name"]}, where
-        assert {one["key"] for one in asked} <= set(given), where
-
-
-def test_the_ingress_leads_to_the_service_with_tls(overlays: dict[str, list[Manifest]]) -> None:
-    (ingress,) = of_kind(overlays["production"], "Ingress").values()
-    (rule,) = ingress["spec"]["rules"]
-    backend = rule["http"]["paths"][0]["backend"]["service"]
-    service = of_kind(overlays["production"], "Service")[backend["name"]]
-    assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
-    assert [rule["host"]] == ingress["spec"]["tls"][0]["hosts"]
-    assert configuration(overlays["production"])["APP_TRUSTED_PROXIES"] == "1"
-
-
-def test_everything_is_in_one_namespace_that_allows_no_more_than_restricted_pods(
-    overlays: dict[str, list[Manifest]],
-) -> None:
-    for manifests in overlays.values():
-        (space,) = of_kind(manifests, "Namespace").values()
-        assert space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-        others = [one for one in manifests if one["kind"] != "Namespace"]
-        assert {one["metadata"]["namespace"] for one in others} == {space["metadata"]["name"]}
 
 
 def test_what_is_written_goes_to_a_volume(manifests: list[Manifest]) -> None:
