@@ -33,7 +33,7 @@ def test_an_archive_becomes_a_version_with_metrics(processes: Processes, researc
     assert [epoch.number for epoch in experiment.epochs] == [1, 2, 3]
     version = experiment.version
     model = {"model.onnx", "state_dict.safetensors", "model.pt2", "card.json"}
-    assert set(version.files) == {*model, "embeddings.npz"}
+    assert set(version.files) == {*model, "embeddings.npz", "self_test.npz"}
     assert version.card["parity"]["max_abs_difference"] <= 1e-4
     assert len(version.card["reference"]["scores"]) == sum(entry["validation"] for entry in dataset.classes)
     tested = registry.test_evaluation(version)
