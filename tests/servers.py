@@ -45,8 +45,11 @@ class Postgres:
 
     def kill(self) -> None:
         """Ends the server and all that serve a connection, with no chance to tidy up."""
-        for one in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
-            one.kill()
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()  # first, because it ends and replaces the others when one of them dies
+        for one in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         self.process.wait(30)
 
     def create(self, template: str = "template0") -> str:
