@@ -23,6 +23,7 @@ from ml.labels import MAX_MB, NAMES, Row, Table
 from ml.layout import Anywhere, Layout, LeftOut, image_path, may_be_dicom, printable
 from ml.patterns import Pattern
 from ml.spool import Spool
+from ml.texts import Texts
 
 LeftOutReport = Callable[[str, str], None]  # path, reason
 
@@ -182,8 +183,7 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
     if kind == "npz":
         rule = "The class is the number in the array of labels"
         return Archive(path, kind, limits, Spool(Span), Layout.of(()), None, rule, None, None)
-    paths: list[str] = []
-    spans = Spool(Span)
+    paths, spans = Texts(), Spool(Span)
     table: Table | None = None
     names: cifar.Names | None = None
     for entry in _entries(kind, path, limits):
@@ -203,7 +203,7 @@ def look(path: Path, limits: ArchiveLimits, tick: Callable[[], None] = lambda: N
         return Archive(path, kind, limits, spans, Layout.of(()), None, rule, None, None, names)
     excluded = masks.propose(paths)
     masks_of = Pattern(excluded, "exclude pattern") if excluded else None
-    kept = [path for path in paths if not (masks_of and masks_of.search(path))]
+    kept = Texts(path for path in paths if not masks_of.search(path)) if masks_of else paths
     layout = Layout.of(kept)
     grouped = None if table and table.has_groups else grouping.propose(kept, 0 if table else layout.class_depth)
     rule = f"The class is in the table {table.name}" if table else layout.rule

@@ -39,41 +39,39 @@ def propose(paths: Sequence[str], class_depth: int = 1) -> Proposal | None:
     of the paths, find at least two groups, and hold more than 1.5 images in each on average.
     """
     for pattern in _RULES:
-        found = _found(pattern, paths)
-        if not found:
+        first, matched = _first_of_groups(pattern, paths)
+        if len(first) < 2 or matched / len(first) <= MIN_MEAN_SIZE:
             continue
-        groups = Counter(group for _, group in found)
-        if len(groups) < 2 or len(found) / len(groups) <= MIN_MEAN_SIZE:
+        if pattern == _FOLDER_RULE and not _lie_below_classes(paths, class_depth):
             continue
-        if pattern == _FOLDER_RULE and not _lie_below_classes(found, class_depth):
-            continue
-        return Proposal(pattern, len(groups), _examples(found))
+        return Proposal(pattern, len(first), _examples(first))
     return None
 
 
-def _found(pattern: str, paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Path and group where the pattern matches; nothing, and soon, where it misses too many."""
-    found: list[tuple[str, str]] = []
-    rule = Pattern(pattern, "group rule")
+def _first_of_groups(pattern: str, paths: Sequence[str]) -> tuple[dict[str, str], int]:
+    """The first path of each group, and how many paths match; nothing, and soon, where the pattern misses too many."""
+    first: dict[str, str] = {}
+    matched, rule = 0, Pattern(pattern, "group rule")
     for number, path in enumerate(paths, start=1):
         if match := rule.search(path):
-            found.append((path, match.group(1)))
-        elif number - len(found) > (1 - MIN_MATCHED) * len(paths):
-            return []
-    return found
+            first.setdefault(match.group(1), path)
+            matched += 1
+        elif number - matched > (1 - MIN_MATCHED) * len(paths):
+            return {}, 0
+    return first, matched
 
 
-def _lie_below_classes(found: Sequence[tuple[str, str]], class_depth: int) -> bool:
+def _lie_below_classes(paths: Sequence[str], class_depth: int) -> bool:
     """Whether the last folder is a patient's: below a class folder, with more patients than classes in each."""
-    if any(path.count("/") <= class_depth for path, _ in found):
+    folders = {folder for path in paths if (folder := path.rpartition("/")[0])}
+    if any(folder.count("/") < class_depth for folder in folders):
         return False
-    folders = {path.rpartition("/")[0] for path, _ in found}
     parents = Counter(folder.rpartition("/")[0] for folder in folders)
     return "" not in parents and len(parents) >= 2 and len(folders) > 2 * len(parents)
 
 
-def _examples(found: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def _examples(first: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """One path of each of several groups, spread over the archive."""
-    first = list({group: path for path, group in reversed(found)}.items())
-    step = max(1, len(first) // MAX_EXAMPLES)
-    return tuple((path, group) for group, path in first[::step][:MAX_EXAMPLES])
+    pairs = [(path, group) for group, path in first.items()]
+    step = max(1, len(pairs) // MAX_EXAMPLES)
+    return tuple(pairs[::step][:MAX_EXAMPLES])

@@ -1,5 +1,6 @@
 """From an archive to a data set: every image decoded once, checked, split, packed, and written down."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from ml.outline import Outline
 from ml.pack import PackWriter
 from ml.preview import settled
 from ml.quality import Issue, Refused
+from ml.texts import Texts
 
 MANIFEST_NAME = "manifest.jsonl.gz"
 MAX_LISTED = 1_000
@@ -91,14 +93,14 @@ def ingest(
 class _Known:
     """What the decisions about all images need of each, in columns; equal texts are one object."""
 
-    paths: list[str] = field(default_factory=list)
+    paths: Texts = field(default_factory=Texts)
     labels: list[str] = field(default_factory=list)
     given_splits: list[Split | None] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
     patients: list[int | None] = field(default_factory=list)
-    sha256s: list[str] = field(default_factory=list)
-    areas_px: list[int] = field(default_factory=list)
-    issues: list[list[str]] = field(default_factory=list)
+    sha256s: Texts = field(default_factory=Texts)
+    areas_px: "array[int]" = field(default_factory=lambda: array("q"))
+    issues: list[tuple[str, ...]] = field(default_factory=list)
 
     @classmethod
     def of(cls, packed: Iterable[Packed]) -> Self:
@@ -106,12 +108,12 @@ class _Known:
         for image in packed:
             known.paths.append(image.path)
             known.labels.append(intern(image.label))
-            known.given_splits.append(image.given_split)
+            known.given_splits.append(cast(Split | None, image.given_split and intern(image.given_split)))
             known.groups.append(image.group and intern(image.group))
             known.patients.append(image.patient)
             known.sha256s.append(image.sha256)
             known.areas_px.append(image.width * image.height)
-            known.issues.append(image.issues)
+            known.issues.append(tuple(map(intern, image.issues)))
         return known
 
 
@@ -195,7 +197,7 @@ def reported(
     units = splits.units(
         list(compress(outline.groups, usable)),
         list(compress(outline.clusters, usable)),
-        list(compress(outline.paths, usable)),
+        Texts(compress(outline.paths, usable)),
     )
     by_chance = splits.divided_by_chance(units, shares)
     return IngestReport(

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -130,7 +131,7 @@ def _has_steps(grey_HW: NDArray[np.uint8]) -> bool:
     return bool(steps > 0.3 * bright_HW.sum())
 
 
-def of_outliers(areas: Sequence[int], prints: Fingerprints) -> list[list[str]]:
+def of_outliers(areas: Sequence[int], prints: Fingerprints) -> list[tuple[str, ...]]:
     """Kinds of issues that an image shows beside the others: its area in pixels, its fingerprint."""
     if not areas:
         return []
@@ -142,7 +143,7 @@ def of_outliers(areas: Sequence[int], prints: Fingerprints) -> list[list[str]]:
     spread = 1.4826 * float(np.median(np.abs(brightness_N - np.median(brightness_N))))  # as a standard deviation
     is_bright_N = np.abs(brightness_N - np.median(brightness_N)) > OUTLIER * max(spread, 2.0)
     return [
-        ["size_outlier"] * bool(is_size) + ["brightness_outlier"] * bool(is_bright)
+        ("size_outlier",) * bool(is_size) + ("brightness_outlier",) * bool(is_bright)
         for is_size, is_bright in zip(is_size_N, is_bright_N, strict=True)
     ]
 
@@ -162,34 +163,39 @@ def of_copies(
     clusters: Sequence[int | None],
     groups: Sequence[str | None],
     waiting: Sequence[bool],
-) -> list[list[str]]:
+) -> list[tuple[str, ...]]:
     """Kinds of issues (of OF_COPIES) of each image that has copies, near copies, or a group.
 
-    Images that are `waiting` in quarantine are in no split; those that a person released are not contradictory.
+    Copies share a cluster. Images that are `waiting` in quarantine are in no split; those that a person released are
+    not contradictory.
     """
     sides = [None if is_waiting else split for is_waiting, split in zip(waiting, splits, strict=True)]
-    labels_of, splits_of = _values(hashes, labels), _values(clusters, sides)
-    copies, members, groups_of = Counter(hashes), Counter(clusters), _values(groups, sides)
+    in_cluster = [cluster is not None for cluster in clusters]
+    copies = Counter(compress(hashes, in_cluster))
+    labels_of = _values(compress(hashes, in_cluster), compress(labels, in_cluster))
+    members, splits_of, groups_of = Counter(clusters), _values(clusters, sides), _values(groups, sides)
     issues = []
     for label, pixels, cluster, group, is_waiting in zip(labels, hashes, clusters, groups, waiting, strict=True):
-        is_exact = copies[pixels] > len(labels_of[pixels])
+        with_same_pixels = labels_of.get(pixels, set())
+        is_exact = copies[pixels] > len(with_same_pixels)
         kinds = {
             "exact_copy": is_exact,
             "near_copy": cluster is not None and members[cluster] > copies[pixels],
-            "same_pixels_two_labels": is_waiting and len(labels_of[pixels]) > 1,
-            "near_copy_two_labels": is_waiting and labels_of[pixels] == {label},
+            "same_pixels_two_labels": is_waiting and len(with_same_pixels) > 1,
+            "near_copy_two_labels": is_waiting and with_same_pixels == {label},
             "copy_across_splits": cluster is not None and not is_waiting and len(splits_of[cluster] - {None}) > 1,
             "group_across_splits": group is not None and not is_waiting and len(groups_of[group] - {None}) > 1,
         }
-        issues.append([kind for kind, is_found in kinds.items() if is_found])
+        issues.append(tuple(kind for kind, is_found in kinds.items() if is_found))
     return issues
 
 
-def _values(keys: Sequence[Any], values: Sequence[Any]) -> dict[Any, set[Any]]:
+def _values(keys: Iterable[Any], values: Iterable[Any]) -> dict[Any, set[Any]]:
+    """The values that stand beside each key."""
     found: dict[Any, set[Any]] = defaultdict(set)
     for key, value in zip(keys, values, strict=True):
         found[key].add(value)
-    return found
+    return dict(found)
 
 
 def findings(outline: Outline, rejected: Sequence[Refused], left_out: Sequence[Refused]) -> list[Issue]:

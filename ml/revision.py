@@ -148,7 +148,7 @@ def _changed(
             split=split,
             cluster=cluster,
             quarantined=is_waiting,
-            issues=[kind for kind in row.issues if kind not in quality.OF_COPIES] + of_copies,
+            issues=[*(kind for kind in row.issues if kind not in quality.OF_COPIES), *of_copies],
         )
         for row, label, split, cluster, is_waiting, of_copies in facts
     )

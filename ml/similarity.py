@@ -10,12 +10,14 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ml.fingerprints import SIDE, Fingerprints
+from ml.joining import joined
 from ml.registration import Floats, blurred, inverse, registered, sampled, standard
 
 MIN_CONTRAST = 4.0  # standard deviation in grey levels: below it all pictures look alike
@@ -38,22 +40,21 @@ def clusters(prints: Fingerprints, hashes: Sequence[str]) -> list[int | None]:
 
     Equal `hashes` are exact copies. Clusters are numbered by first appearance; the order changes nothing else.
     """
-    first = {pixels: index for index, pixels in reversed(list(enumerate(hashes)))}
-    parent = [first[pixels] for pixels in hashes]
-
-    def find(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for left, right in near_pairs(prints, np.array(sorted(first.values()), np.int64)):
-        ends = sorted((find(left), find(right)))
-        parent[ends[1]] = ends[0]
-    roots = [find(index) for index in range(len(hashes))]
+    first_N = _first_of_equals(hashes)
+    copies_N = np.flatnonzero(first_N != np.arange(len(hashes)))
+    copies = zip(first_N[copies_N].tolist(), copies_N.tolist(), strict=True)
+    roots = joined(len(hashes), chain(copies, near_pairs(prints, np.unique(first_N))))
     sizes = np.bincount(roots, minlength=len(roots))
     numbers: dict[int, int] = {}
     return [numbers.setdefault(root, len(numbers)) if sizes[root] > 1 else None for root in roots]
+
+
+def _first_of_equals(hashes: Sequence[str]) -> NDArray[np.int64]:
+    """For each image the number of the first one that has its hash."""
+    longest = max(map(len, hashes), default=1)
+    column_N = np.fromiter(hashes, f"S{longest}", len(hashes))
+    _, first_M, which_N = np.unique(column_N, return_index=True, return_inverse=True)
+    return first_M[which_N]
 
 
 def near_pairs(prints: Fingerprints, among_N: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -73,16 +74,18 @@ def _judged(prints: Fingerprints, among_N: NDArray[np.int64]) -> tuple[NDArray[n
     strong each low frequency is, each signature of length 1.
     """
     size = _SIGNATURE[0]
-    judged, strengths = [np.zeros(0, np.int64)], [np.zeros((0, size**2 - 1), np.float32)]
+    judged, count = [np.zeros(0, np.int64)], 0
+    signatures_NF = np.empty((len(among_N), size**2 - 1), np.float32)  # of pages that nothing touches nothing is taken
     for start in range(0, len(prints), _BLOCK):
         prints_BP = prints.block(start, start + _BLOCK)
         has_contrast_B = prints_BP.std(axis=1) >= MIN_CONTRAST
         numbers_B = np.intersect1d(np.flatnonzero(has_contrast_B) + start, among_N, assume_unique=True)
         spectra_BFF = _spectra(prints_BP[numbers_B - start])[:, :size, :size]
         judged.append(numbers_B)
-        strengths.append(np.sqrt(np.abs(spectra_BFF)).reshape(-1, size**2)[:, 1:])
-    signatures_NF = np.concatenate(strengths)
-    if len(signatures_NF):
+        signatures_NF[count : count + len(numbers_B)] = np.sqrt(np.abs(spectra_BFF)).reshape(-1, size**2)[:, 1:]
+        count += len(numbers_B)
+    signatures_NF = signatures_NF[:count]
+    if count:
         signatures_NF -= signatures_NF.mean(axis=0)
         signatures_NF /= np.maximum(signatures_NF.std(axis=0), 1e-6)
         signatures_NF /= np.maximum(np.linalg.norm(signatures_NF, axis=1, keepdims=True), 1e-6)

@@ -6,11 +6,13 @@ changes nothing.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar, get_args
 
 from ml.config import Split, SplitShares
 from ml.errors import BadConfig
+from ml.joining import joined
 
 Side = TypeVar("Side", bound=Hashable)
 _ALL: tuple[Split, ...] = get_args(Split)
@@ -59,23 +61,20 @@ def units(groups: Sequence[str | None], clusters: Sequence[int | None], keys: Se
 
     A unit is named by its smallest key, so the order of the images changes nothing; None for an image by itself.
     """
-    parent: dict[tuple[str, str | int], tuple[str, str | int]] = {}
-
-    def find(node: tuple[str, str | int]) -> tuple[str, str | int]:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for group, cluster, key in zip(groups, clusters, keys, strict=True):
-        for kind, name in (("group", group), ("cluster", cluster)):
-            if name is not None:
-                parent[find(("image", key))] = find((kind, name))
-    roots = [find(("image", key)) for key in keys]
-    sizes, names = Counter(roots), dict[tuple[str, str | int], str]()
+    roots = joined(len(keys), chain(_ties(groups), _ties(clusters)))
+    sizes, names = Counter(roots), dict[int, str]()
     for root, key in zip(roots, keys, strict=True):
-        names[root] = min(names.get(root, key), key)
-    return [names[root] if sizes[root] > 1 else None for root in roots]
+        if sizes[root] > 1:
+            names[root] = min(names.get(root, key), key)
+    return [names.get(root) for root in roots]
+
+
+def _ties(names: Iterable[Hashable | None]) -> Iterator[tuple[int, int]]:
+    """The number of each image with that of the first image of the same name."""
+    first: dict[Hashable, int] = {}
+    for number, name in enumerate(names):
+        if name is not None:
+            yield first.setdefault(name, number), number
 
 
 def folds(labels: Sequence[str], units: Sequence[str | None], keys: Sequence[str], k: int, seed: int) -> list[int]:
@@ -122,19 +121,30 @@ def _assign(
     weights: Mapping[Side, float],
     seed: int,
 ) -> list[Side]:
-    units: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, (group, key) in enumerate(zip(groups, keys, strict=True)):
-        units[("image", key) if group is None else ("group", group)].append(index)
-    strata: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for unit, indices in units.items():
-        strata[_most_common(labels[index] for index in indices)].append(unit)
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, group in enumerate(groups):
+        if group is not None:
+            members[group].append(index)
+    strata: dict[str, list[int | str]] = defaultdict(list)  # units: the number of an image alone, or a group
+    for index, group in enumerate(groups):
+        if group is None:
+            strata[labels[index]].append(index)
+        elif members[group][0] == index:
+            strata[_most_common(labels[member] for member in members[group])].append(group)
+
+    def indices(unit: int | str) -> Sequence[int]:
+        return members[unit] if isinstance(unit, str) else (unit,)
+
+    def order(unit: int | str) -> tuple[int, str]:
+        rank = _rank(seed, "group", unit) if isinstance(unit, str) else _rank(seed, "image", keys[unit])
+        return -len(indices(unit)), rank
 
     result = [next(iter(weights))] * len(labels)
-    for members in strata.values():
-        ordered = sorted(members, key=lambda unit: (-len(units[unit]), _rank(seed, *unit)))
-        for unit, split in zip(ordered, _fill([len(units[unit]) for unit in ordered], weights), strict=True):
-            for index in units[unit]:
-                result[index] = split
+    for units in strata.values():
+        units.sort(key=order)
+        for unit, side in zip(units, _fill([len(indices(unit)) for unit in units], weights), strict=True):
+            for index in indices(unit):
+                result[index] = side
     return result
 
 

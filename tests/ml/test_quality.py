@@ -67,17 +67,17 @@ def test_copies_are_told_apart_by_label_and_split() -> None:
     waiting = quality.quarantined(labels, clusters)
     assert waiting == [False, False, True, True] + [False] * 5 + [True, True]
     assert quality.of_copies(labels, splits, hashes, clusters, [None] * 11, waiting) == [
-        ["exact_copy"],
-        ["exact_copy"],
-        ["same_pixels_two_labels"],
-        ["same_pixels_two_labels"],
-        ["exact_copy", "copy_across_splits"],
-        ["exact_copy", "copy_across_splits"],
-        [],
-        ["near_copy", "copy_across_splits"],
-        ["near_copy", "copy_across_splits"],
-        ["near_copy", "near_copy_two_labels"],
-        ["near_copy", "near_copy_two_labels"],
+        ("exact_copy",),
+        ("exact_copy",),
+        ("same_pixels_two_labels",),
+        ("same_pixels_two_labels",),
+        ("exact_copy", "copy_across_splits"),
+        ("exact_copy", "copy_across_splits"),
+        (),
+        ("near_copy", "copy_across_splits"),
+        ("near_copy", "copy_across_splits"),
+        ("near_copy", "near_copy_two_labels"),
+        ("near_copy", "near_copy_two_labels"),
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_group_in_two_splits_is_a_finding() -> None:
     alone: list[int | None] = [None] * 3
     sides, groups = ["train", "test", "test"], ["p1", "p1", "p2"]
     found = quality.of_copies(["a"] * 3, sides, ["x", "y", "z"], alone, groups, [False] * 3)
-    assert found == [["group_across_splits"], ["group_across_splits"], []]
+    assert found == [("group_across_splits",), ("group_across_splits",), ()]
 
 
 def test_images_unlike_the_others_are_a_hint() -> None:
@@ -93,7 +93,7 @@ def test_images_unlike_the_others_are_a_hint() -> None:
     shown = np.stack([*prints[:7], fingerprint(noise() // 2 + 120), prints[8]])
     with Fingerprints.of(shown) as kept:
         found = quality.of_outliers([32 * 32] * 8 + [300 * 300], kept)
-    assert found == [[]] * 7 + [["brightness_outlier"], ["size_outlier"]]
+    assert found == [()] * 7 + [("brightness_outlier",), ("size_outlier",)]
     with Fingerprints() as none:
         assert quality.of_outliers([], none) == []
 
