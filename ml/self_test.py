@@ -39,7 +39,8 @@ class SelfTest:
         return SelfTest(*arrays.read(path, "images_NCHW", "probabilities_NK", "embedding_NVC"))
 
     def check(self, predictor: Predictor) -> None:
-        """Returns where the graph says what it said; else raises BadArtifact."""
+        """Returns where the graph says what it said, and its guard an answer; else raises BadArtifact."""
+        predictor.answers_of(self.images_NCHW)
         found, tolerance = _said(predictor, self.images_NCHW), _TOLERANCES[predictor.variant]
         of_embedding = tolerance * float(np.abs(self.embedding_NVC).max(initial=0))
         if not (

@@ -155,7 +155,12 @@ class Predictor:
         answers = self.judge(seen.probabilities_NK, self.card.operating_point)
         if self.domain is None:
             return answers
-        is_in_N = self.domain.holds(seen.directions, appearance.figures(batch_NCHW))
+        try:
+            is_in_N = self.domain.holds(seen.directions, appearance.figures(batch_NCHW))
+        except ValueError as error:
+            raise BadArtifact(
+                f"The guard of '{self.card.name}' does not fit its graph: {error}. Export the version again."
+            ) from error
         known = [answer.model_copy(update={"in_domain": True}) for answer in answers]
         foreign = Answer(
             label=None,
@@ -191,14 +196,15 @@ class Predictor:
         ]
 
     def self_test(self) -> None:
-        """Returns where a fixed image gets probabilities that add up to 1; else raises BadArtifact.
+        """Returns where a fixed image gets an answer, with probabilities that add up to 1; else raises BadArtifact.
 
         `ml.self_test` says more, of versions that keep what they must say.
         """
         size_px = self.card.input.size_px
         ramp_HW = np.linspace(0, 255, size_px * size_px).astype(np.uint8).reshape(size_px, size_px)
-        batch_NCHW = np.broadcast_to(ramp_HW, (1, self.card.input.channels, size_px, size_px))
-        total = float(self.probabilities(np.ascontiguousarray(batch_NCHW)).sum())
+        batch_NCHW = np.ascontiguousarray(np.broadcast_to(ramp_HW, (1, self.card.input.channels, size_px, size_px)))
+        self.answers_of(batch_NCHW)
+        total = float(self.probabilities(batch_NCHW).sum())
         if abs(total - 1) > 1e-3:
             raise BadArtifact(f"The probabilities of '{self.card.name}' add up to {total:.3f}, not to 1.")
 

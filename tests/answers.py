@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,14 @@ def make_inspected(version: ModelVersion, split: str = "test", **values: Any) ->
     return row
 
 
-def guard(version: ModelVersion) -> None:
-    """Gives the version what tells foreign images, as the end of a training does."""
+def guard(version: ModelVersion, figures: int | None = None) -> None:
+    """Gives the version what tells foreign images, as the end of a training does; of embeddings of `figures` only."""
     with _opened(version) as asked:
         trained, validated = (embedding.of_split(*asked, split) for split in ("train", "validation"))
     found = domain.fit(trained.embedding_NC, trained.look_NS, validated.embedding_NC, validated.look_NS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / domain.NAME
-        found[0].write(path)
+        replace(found[0], reference_MC=found[0].reference_MC[:, :figures]).write(path)
         version.files = {**version.files, domain.NAME: _stored(path)}
     db.session.commit()
 

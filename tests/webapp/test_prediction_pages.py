@@ -1,5 +1,6 @@
 """Trying an image in the browser."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests import factories
 from tests.factories import Auth
 from tests.ml import small_dataset
 from webapp.models import Prediction, db
+from webapp.predictions import turns
 from webapp.predictions.journal import journal
 
 
@@ -80,3 +82,16 @@ def test_a_bad_image_is_refused_in_words(app: Flask, client: FlaskClient, auth: 
     assert 'role="alert"' in answer.text
     with app.app_context():
         assert db.session.query(Prediction).count() == 0
+
+
+def test_where_too_many_ask_the_page_says_when_to_come_back(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        factories.make_activation(factories.make_version())
+    auth.login("viewer")
+    with contextlib.ExitStack() as taken:
+        with app.app_context():
+            for _ in range(turns.places(app.extensions["settings"])):
+                taken.enter_context(turns.taken())
+        answer = client.post("/try/", data=auth.form(image=(png(), "a.png")))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "Try again in a second" in answer.text

@@ -238,6 +238,25 @@ def test_a_version_that_fails_its_self_test_does_not_serve(app: Flask, client: F
     assert "fails its self-test" in health["checks"]["model"]
 
 
+@pytest.mark.parametrize("keeps_self_test", [True, False])
+def test_a_version_whose_guard_does_not_fit_it_does_not_serve(
+    app: Flask, client: FlaskClient, keeps_self_test: bool
+) -> None:
+    good = activate(app)
+    assert until(active_model_of(app), app, good)
+    with app.app_context():
+        broken = make_version(make_experiment(make_dataset(train=40, validation=40), status="succeeded"))
+        guard(broken, figures=0)
+        if keeps_self_test:
+            keep_self_test(broken, says=broken)
+        number = broken.id
+    activate(app, number)
+    time.sleep(1.2 * CHECK_INTERVAL_S)
+    health = client.get("/health").json
+    assert (health["status"], health["model"]["version"]) == ("degraded", good)
+    assert "does not fit its graph" in health["checks"]["model"]
+
+
 def test_a_process_that_was_idle_gives_no_answer_of_the_old_version(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

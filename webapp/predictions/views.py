@@ -25,15 +25,16 @@ def form() -> str:
 
 @bp.post("/")
 @allow("viewer")
-def answer() -> tuple[str, int]:
+def answer() -> tuple[str, int, dict[str, str]]:
     """The answer, or in words why there is none: alone for htmx, else within its page."""
-    loaded, found, problem, status = active_model().current(), None, None, 200
+    loaded, found, problem, status, headers = active_model().current(), None, None, 200, {}
     upload, explains = _upload(), bool(loaded and loaded.predictor.can_explain)
     try:
         with turns.taken():
             loaded, (found,) = service.predict([upload], actor(), explains)
     except AppError as error:
         problem, status = str(error), error.status
+        headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     except MlError as error:
         problem, status = str(error), 422
     template = "predictions/_answer.html" if request.headers.get("HX-Request") else "predictions/try.html"
@@ -46,7 +47,7 @@ def answer() -> tuple[str, int]:
         problem=problem,
         latency_ms=1000 * (time.perf_counter() - g.started_s),
     )
-    return page, status
+    return page, status, headers
 
 
 def _upload() -> service.Upload:
