@@ -76,7 +76,8 @@ class Dataset(Attempted, Base):
     """A labelled set of images; immutable once ready. Its rows live in the manifest object.
 
     A changed data set is the next version of its line: a row of its own, with the number of its parent and the change.
-    Versions refer to one another by numbers only, so each can be deleted.
+    Versions refer to one another by numbers only, so each can be deleted; `given_number` is the highest number that a
+    deleted one of the line had, and no other one will have.
     """
 
     WAITING = WORKING = "pending"
@@ -105,6 +106,7 @@ class Dataset(Attempted, Base):
     source_name: Mapped[str | None] = mapped_column(String(40))
     line: Mapped[str] = mapped_column(String(22), default=lambda: secrets.token_urlsafe(16))
     number: Mapped[int] = mapped_column(default=1)
+    given_number: Mapped[int] = mapped_column(default=0, server_default="0")
     parent_number: Mapped[int | None]
     change: Mapped[dict[str, Any]] = mapped_column(default=dict)
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)

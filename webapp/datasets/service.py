@@ -4,7 +4,7 @@ from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ml.config import IngestOptions
 from ml.sources import SOURCES
@@ -132,6 +132,8 @@ def delete(dataset: Dataset, user: User) -> None:
         raise Conflict(f"Data set {dataset.id} is used by {named}. It cannot be deleted while they exist.")
     audit.record("dataset.delete", dataset, user, name=dataset.name, sha256=dataset.sha256)
     addresses = {dataset.manifest_sha256, *dataset.pack_sha256s, *(dataset.archive_part_sha256s or [])} - {None}
+    others = Dataset.line == dataset.line, Dataset.given_number < dataset.number
+    db.session.execute(update(Dataset).where(*others).values(given_number=dataset.number))
     db.session.delete(dataset)
     db.session.commit()
     if not db.session.scalar(select(Dataset.id).where(Dataset.status == "pending").limit(1)):

@@ -31,11 +31,11 @@ def change(dataset: Dataset, wanted: Change, user: User) -> Dataset:
 def _add(dataset: Dataset, wanted: Change, user: User) -> Dataset:
     if dataset.status != "ready":
         raise Conflict(f"Data set {dataset.id} is {dataset.status}; only a ready one can be changed.")
-    newest = db.session.scalar(select(func.max(Dataset.number)).where(Dataset.line == dataset.line)) or dataset.number
+    given = select(func.max(Dataset.number), func.max(Dataset.given_number)).where(Dataset.line == dataset.line)
     made = Dataset(
         name=dataset.name,
         line=dataset.line,
-        number=newest + 1,
+        number=max(db.session.execute(given).one()) + 1,
         parent_number=dataset.number,
         change=wanted.model_dump(mode="json"),
         options=dataset.options,
