@@ -4,8 +4,10 @@ import datetime
 from typing import Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session
 from sqlalchemy import JSON, CheckConstraint, DateTime, MetaData, TypeDecorator, event, func, select, text, update
 from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, registry
 
 MAX_ID = 2**31 - 1  # of an integer column in PostgreSQL
@@ -47,8 +49,27 @@ class Base(DeclarativeBase):
     )
 
 
+class LenientSession(Session):
+    """Ends a transaction without a fault where its connection is lost: the server has ended it, too.
+
+    Every request ends so; an answer that is right must not become an error because the database went after it.
+    """
+
+    def rollback(self) -> None:
+        try:
+            super().rollback()
+        except DBAPIError:
+            self.invalidate()
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except DBAPIError:
+            self.invalidate()
+
+
 Row = TypeVar("Row", bound=Base)
-db = SQLAlchemy(model_class=Base, disable_autonaming=True)
+db = SQLAlchemy(model_class=Base, disable_autonaming=True, session_options={"class_": LenientSession})
 
 
 def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import NullPool
 
 from tests.factories import make_dataset, make_experiment, make_user
 from webapp.models import (
@@ -187,3 +188,13 @@ def test_writers_of_many_rows_at_once_wait_for_each_other(any_app: Flask) -> Non
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+@pytest.mark.parametrize("ends", ["close", "rollback"])
+@pytest.mark.parametrize("any_settings", ["postgresql"], indirect=True)
+def test_a_connection_that_is_lost_does_not_spoil_the_end_of_a_request(any_context: Flask, ends: str) -> None:
+    pid = db.session.scalar(text("SELECT pg_backend_pid()"))
+    with create_engine(any_context.extensions["settings"].database_url, poolclass=NullPool).begin() as other:
+        other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+    getattr(db.session, ends)()
+    assert db.session.scalar(text("SELECT 1")) == 1

@@ -1,0 +1,37 @@
+"""Gunicorn's worker with threads, in which a thread stays with a connection whose next request comes at once.
+
+Gunicorn's own hands each kept connection back to the main thread, which waits for it beside all others: two changes of
+thread and six system calls for each request. A client that asks without a pause is faster, and cheaper, where the
+thread that answered it waits a moment itself. Half of the threads at most wait so; the others are for everybody else.
+"""
+
+import select
+import threading
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+STAYS_S = 0.1
+
+
+class Worker(ThreadWorker):
+    def init_process(self) -> None:
+        self._may_stay = threading.BoundedSemaphore(max(1, self.cfg.threads // 2))
+        super().init_process()
+
+    def handle(self, conn: TConn) -> Any:
+        """Whether the connection is kept, once no request comes at once."""
+        is_kept = super().handle(conn)
+        while is_kept is True and self.alive and not conn.is_http2 and self._comes_soon(conn):
+            is_kept = super().handle(conn)
+        return is_kept
+
+    def _comes_soon(self, conn: TConn) -> bool:
+        if self.cfg.is_ssl or not self._may_stay.acquire(blocking=False):
+            return False
+        try:
+            waiting = select.poll()
+            waiting.register(conn.sock, select.POLLIN)
+            return bool(waiting.poll(1000 * STAYS_S))
+        finally:
+            self._may_stay.release()
