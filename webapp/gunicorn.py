@@ -8,7 +8,7 @@ from webapp.settings import Settings
 settings = Settings()
 bind = f"{settings.host}:{settings.port}"
 workers = settings.web_concurrency
-worker_class = "gthread"  # a slow upload or download must not hold a process, nor be killed as hung
+worker_class = "webapp.worker.Worker"  # threads: a slow upload must not hold a process, nor be killed as hung
 threads = settings.web_threads
 timeout = 60
 graceful_timeout = 30
