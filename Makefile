@@ -27,8 +27,8 @@ run: install  ## set up and run the site in the foreground; Ctrl-C stops all of 
 demo: install  ## set up, run the main job once, leave the site running (EXIT=1: stop at the end)
 	@exec $(BIN)/python -m webapp.demo $(if $(EXIT),--exit)
 
-test: install browser  ## set up and pass the tests
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(ARGS)
+test: install browser  ## set up and pass the tests (SLOW=1: also the slow ones, as before every landing)
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(if $(SLOW),,-m "not slow") $(ARGS)
 
 check: install  ## linters, types, import contracts
 	@$(BIN)/ruff check .

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.sites import ROOT, free_port
 
 
+@pytest.mark.slow
 def test_the_demo_goes_from_drawn_images_to_a_right_answer(tmp_path: Path) -> None:
     place = {"APP_DATA_DIR": str(tmp_path / "var"), "APP_PORT": str(free_port())}
     command = [sys.executable, "-m", "webapp.demo", "--exit"]

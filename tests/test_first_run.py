@@ -24,6 +24,7 @@ def program() -> str:
 
 
 @pytest.mark.skipif(not (DATA / "breastmnist_64.npz").is_file(), reason="APP_TEST_DATA has no breastmnist_64.npz")
+@pytest.mark.slow
 def test_the_small_network_learns_breastmnist_and_answers_over_rest(tmp_path: Path) -> None:
     quick = program().replace(
         'presets()["cnn-solid"]', 'presets()["cnn-quick"]'

@@ -51,6 +51,7 @@ def fuzzed(tmp_path: Path, postgres: servers.Postgres) -> Iterator[tuple[Site, s
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_no_request_that_the_document_allows_or_forbids_brings_the_site_down(fuzzed: tuple[Site, str]) -> None:
     site, token = fuzzed
     program, rules = Path(sys.executable).parent / "schemathesis", Path(__file__).with_name("schemathesis.toml")

@@ -1,10 +1,11 @@
 """Prometheus text, read from the rows and from Redis: every web process gives the same answer."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -12,9 +13,10 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
 from webapp import queue
-from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, Prediction, RateSearch, db
+from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, RateSearch, db
 from webapp.predictions import drift, feedback
 from webapp.predictions.active import active_model
+from webapp.predictions.history import Counted
 from webapp.predictions.tally import STAGES, Told
 from webapp.registry import service as registry
 from webapp.security import allow
@@ -47,9 +49,7 @@ class _Rows:
         )
         yield from _from_redis()
         predictions = CounterMetricFamily("platform_predictions", "Answers given, by version", labels=("version",))
-        for version_id, count in db.session.execute(
-            select(Prediction.version_id, func.count()).group_by(Prediction.version_id)
-        ):
+        for version_id, count in _answers().items():
             predictions.add_metric((str(version_id),), count)
         yield predictions
         yield from _serving()
@@ -64,6 +64,13 @@ def _by_label(name: str, help_text: str, labels: tuple[str, ...], rows: Iterable
     for *values, count in rows:
         family.add_metric([str(value) for value in values], float(count))
     return family
+
+
+def _answers() -> Counter[int]:
+    """Of each version, all that it ever gave. What was counted before is kept: rows are never taken back."""
+    counted = current_app.extensions.get("answers_counted", Counted()).brought_forward()
+    current_app.extensions["answers_counted"] = counted
+    return cast(Counter[int], counted.totals())
 
 
 def _by_status(kind: Any) -> list[tuple[str, int]]:

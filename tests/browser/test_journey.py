@@ -31,6 +31,7 @@ def picture(page: Page, name: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
+@pytest.mark.slow
 def test_from_the_first_admin_to_a_prediction(page: Page, tmp_path: Path) -> None:
     _create_the_first_admin(page)
     _bring_in_data(page, tmp_path / "Lesions.zip")

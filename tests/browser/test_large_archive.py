@@ -44,6 +44,7 @@ class Memory:
                         self.peaks[program] = max(self.peaks.get(program, 0), int(peak[1]) / 1024)
 
 
+@pytest.mark.slow
 def test_sixty_thousand_files_come_in_through_the_page(page: Page, site: Site) -> None:
     page.goto("/setup")
     page.get_by_label("E-mail address").fill("admin@example.org")
@@ -62,6 +63,7 @@ def test_sixty_thousand_files_come_in_through_the_page(page: Page, site: Site) -
     assert memory.peaks["jobs.worker"] < LIMIT_MIB
 
 
+@pytest.mark.slow
 def test_an_upload_is_paused_and_goes_on_after_a_reload(page: Page) -> None:
     page.goto("/login")
     page.get_by_label("E-mail address").fill("admin@example.org")

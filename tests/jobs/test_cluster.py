@@ -100,6 +100,7 @@ def asked_all_the_time(cluster: Cluster) -> Iterator[list[tuple[float, int]]]:
     assert not faults
 
 
+@pytest.mark.slow
 def test_a_cluster_does_all_its_work_once_whatever_falls_over(
     cluster: Cluster, valkey: servers.Valkey, context: Flask, researcher: User
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_worker_that_is_killed_alone_takes_its_child_with_it(
     assert experiment.losses == 1
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_for_a_while_costs_an_attempt_and_not_the_run(
     processes: Processes, researcher: User, dataset: Dataset, settings: Settings
 ) -> None:
@@ -134,6 +135,7 @@ def test_cancel_does_not_wait_for_the_end_of_a_long_step(
     wait_for(other, lambda row: row.status == "succeeded")
 
 
+@pytest.mark.slow
 def test_ten_kills_at_random_moments_leave_the_bits_of_a_run_that_nobody_touched(
     processes: Processes, researcher: User, dataset: Dataset
 ) -> None:
@@ -163,6 +165,7 @@ def test_ten_kills_at_random_moments_leave_the_bits_of_a_run_that_nobody_touched
     assert [epoch.train_loss for epoch in killed.epochs] == [epoch.train_loss for epoch in untouched.epochs]
 
 
+@pytest.mark.slow
 def test_a_cancelled_experiment_can_be_resumed_to_its_end(
     processes: Processes, researcher: User, dataset: Dataset
 ) -> None:

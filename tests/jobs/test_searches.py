@@ -20,6 +20,7 @@ def refreshed(search: Search) -> Search:
     return search
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_trials_and_the_search_outlives_one_of_them(
     processes: Processes, researcher: User, dataset: Dataset
 ) -> None:
@@ -40,6 +41,7 @@ def test_two_workers_share_the_trials_and_the_search_outlives_one_of_them(
 
 
 @pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
+@pytest.mark.slow
 def test_on_postgresql_two_workers_run_the_trials_side_by_side_and_give_up_the_poor_ones(
     processes: Processes, researcher: User, dataset: Dataset
 ) -> None:

@@ -1,5 +1,7 @@
 """A study through real workers: every image judged once by a network that did not see it."""
 
+import pytest
+
 from ml import scored
 from ml.config import TrainConfig
 from ml.folding import as_seen
@@ -18,6 +20,7 @@ def is_pooled(study: Study) -> bool:
     return study.pooled is not None
 
 
+@pytest.mark.slow
 def test_three_folds_end_with_pooled_scores_over_all_images(
     processes: Processes, researcher: User, dataset: Dataset
 ) -> None:
@@ -50,6 +53,7 @@ def test_three_folds_end_with_pooled_scores_over_all_images(
     assert again.metrics == registry.test_evaluation(first).metrics
 
 
+@pytest.mark.slow
 def test_two_seeds_are_two_networks_on_the_same_test_images(
     processes: Processes, researcher: User, dataset: Dataset
 ) -> None:

@@ -54,6 +54,7 @@ def test_an_archive_becomes_a_version_with_metrics(processes: Processes, researc
     assert sum(answer is not None for answer in said) == tested.metrics["n"]
 
 
+@pytest.mark.slow
 def test_a_version_can_start_another_training(processes: Processes, researcher: User, tmp_path: Path) -> None:
     processes.worker()
     dataset = wait_for(upload(researcher, tmp_path), is_over)

@@ -36,10 +36,15 @@ def _trained(folder: Path, **fields: object) -> networks.Network:
     return network
 
 
-CASES = [{"network": name} for name in networks.REGISTRY] + [{"network": "cnn", "flip_at_test": True}]
+SLOW = {"efficientnet_lite0", "mobilenet_v3_large"}  # torch takes most of a minute to write their graphs
+CASES = [
+    pytest.param({"network": name}, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name in networks.REGISTRY
+]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda fields: " ".join(map(str, fields.values())))
+@pytest.fixture(
+    scope="module", params=[*CASES, pytest.param({"network": "cnn", "flip_at_test": True}, id="cnn flipped")]
+)
 def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[networks.Network, Path]:
     folder = tmp_path_factory.mktemp("version")
     return _trained(folder, **request.param), folder

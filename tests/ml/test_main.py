@@ -37,6 +37,7 @@ def test_the_data_set_holds_every_image(trained: Path) -> None:
     assert len(Manifest.read(trained / "data" / MANIFEST_NAME).rows) == 40
 
 
+@pytest.mark.slow
 def test_find_rate_suggests_a_setting(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["find-rate", str(trained / "data"), *TINY]) == 0
     assert "suggested: --set learning_rate=" in capsys.readouterr().out

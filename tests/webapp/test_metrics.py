@@ -3,6 +3,7 @@
 from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import delete
 
 from tests import factories
 from tests.conftest import application
@@ -10,6 +11,7 @@ from tests.factories import Auth
 from webapp import queue
 from webapp.datasets import contents
 from webapp.datasets import service as datasets
+from webapp.models import Prediction, db
 from webapp.settings import Settings
 
 Samples = dict[tuple[str, ...], float]
@@ -58,6 +60,22 @@ def test_answers_are_counted_by_the_version_that_gave_them(app: Flask, client: F
     found = read(client, headers)
     assert found["platform_predictions_total", str(version_id)] == 3
     assert found["platform_active_version",] == found["platform_loaded_version",] == version_id
+
+
+def test_settled_answers_are_counted_once(
+    app: Flask, client: FlaskClient, auth: Auth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.predictions.history.SETTLED_S", 0.0)
+    headers = auth.token("predict", "viewer")
+    with app.app_context():
+        version = factories.make_version()
+        for total in (2, 4, 6):
+            for _ in range(2):
+                factories.make_prediction(version)
+            assert read(client, headers)["platform_predictions_total", str(version.id)] == total
+        db.session.execute(delete(Prediction).where(Prediction.id <= 4))  # nothing does this: it shows what is kept
+        db.session.commit()
+        assert read(client, headers)["platform_predictions_total", str(version.id)] == 6
 
 
 def test_stages_and_refused_images_add_up_over_processes(

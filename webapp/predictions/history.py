@@ -1,11 +1,14 @@
 """The answers that were given: which there are, page by page or as a table for a spreadsheet."""
 
 import datetime
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import joinedload
 
 from ml.config import Frozen
@@ -13,6 +16,7 @@ from webapp.models import MAX_ID, ApiToken, Feedback, Prediction, User, db
 from webapp.pagination import Page, page_of
 
 AT_ONCE = 1000  # rows that an export holds in memory
+SETTLED_S = 60.0  # longer than a transaction lasts that writes answers
 COLUMNS: dict[str, Any] = {
     "at": Prediction.created_at,
     "request_id": Prediction.request_id,
@@ -103,6 +107,33 @@ def rows(wanted: Filter) -> Iterator[Sequence[Any]]:
         .order_by(Prediction.created_at.desc(), Prediction.id.desc())
     )
     yield from db.session.execute(statement.execution_options(yield_per=AT_ONCE))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many answers each version gave up to and with the row `upto`; `newest` was the last row at `seen_s`."""
+
+    by_version: Counter[int] = field(default_factory=Counter)
+    upto: int = 0
+    newest: int = 0
+    seen_s: float = float("-inf")
+
+    def brought_forward(self) -> "Counted":
+        """With the rows that are settled by now: of two transactions the one with the lower ids may end later."""
+        if time.monotonic() - self.seen_s < SETTLED_S:
+            return self
+        between = _counts(Prediction.id > self.upto, Prediction.id <= self.newest)
+        newest = db.session.scalar(select(func.max(Prediction.id))) or 0
+        return Counted(self.by_version + between, self.newest, newest, time.monotonic())
+
+    def totals(self) -> Counter[int]:
+        """Until now, with the newest rows."""
+        return self.by_version + _counts(Prediction.id > self.upto)
+
+
+def _counts(*conditions: Any) -> Counter[int]:
+    statement = select(Prediction.version_id, func.count()).where(*conditions).group_by(Prediction.version_id)
+    return Counter(dict(db.session.execute(statement).tuples().all()))
 
 
 def clients() -> tuple[list[User], list[ApiToken]]:
