@@ -1,5 +1,6 @@
 """What a monitoring system reads."""
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families

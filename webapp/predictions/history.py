@@ -122,18 +122,20 @@ class Counted:
         """With the rows that are settled by now: of two transactions the one with the lower ids may end later."""
         if time.monotonic() - self.seen_s < SETTLED_S:
             return self
-        between = _counts(Prediction.id > self.upto, Prediction.id <= self.newest)
+        between = _counts(self.upto, self.newest)
         newest = db.session.scalar(select(func.max(Prediction.id))) or 0
         return Counted(self.by_version + between, self.newest, newest, time.monotonic())
 
     def totals(self) -> Counter[int]:
         """Until now, with the newest rows."""
-        return self.by_version + _counts(Prediction.id > self.upto)
+        return self.by_version + _counts(self.upto, MAX_ID)
 
 
-def _counts(*conditions: Any) -> Counter[int]:
-    statement = select(Prediction.version_id, func.count()).where(*conditions).group_by(Prediction.version_id)
-    return Counter(dict(db.session.execute(statement).tuples().all()))
+def _counts(after: int, upto: int) -> Counter[int]:
+    """Of the rows between. With both ends given every database reads these alone."""
+    between = Prediction.id > after, Prediction.id <= upto
+    statement = select(Prediction.version_id, func.count()).where(*between).group_by(Prediction.version_id)
+    return Counter(dict(db.session.execute(statement).all()))
 
 
 def clients() -> tuple[list[User], list[ApiToken]]:
