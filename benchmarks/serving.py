@@ -9,7 +9,8 @@ workers on each side, the load generator `wrk` with 8 connections, 10 s after a 
 - `mosec`, `litserve`, `bentoml`: each in an environment of its own (`benchmarks/peers`), with the same decoder and the
   same runtime on one thread; neither tokens nor rows.
 
-With `--minutes N` nothing is compared: the site is loaded for so long, and its memory is watched.
+With `--minutes N` nothing is compared: the site is loaded for so long, and its memory is watched. With `--variants` the
+site is compared with itself, run in other ways.
 """
 
 import argparse
@@ -47,6 +48,15 @@ HERE = ROOT / "benchmarks" / "peers"
 CONNECTIONS, SECONDS, WARM_UP_S, ROUNDS, PROCESSES = 8, 10, 3, 2, 2
 BOUNDARY = "an-image"
 SAMPLED_S = 5.0
+VARIANTS: dict[str, dict[str, str]] = {
+    "as it is": {},
+    "gunicorn's gthread": {"GUNICORN_CMD_ARGS": "--worker-class gthread"},
+    "no keep-alive": {"GUNICORN_CMD_ARGS": "--keep-alive 0"},
+    "9 threads": {"APP_WEB_THREADS": "9"},
+    "32 threads": {"APP_WEB_THREADS": "32"},
+    "1 process": {"APP_WEB_CONCURRENCY": "1"},
+    "3 processes": {"APP_WEB_CONCURRENCY": "3"},
+}
 
 
 @dataclass
@@ -76,6 +86,7 @@ class Measured:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures /predict.")
     parser.add_argument("--minutes", type=float, help="load the site for so long and watch its memory")
+    parser.add_argument("--variants", action="store_true", help="compare ways to run the site")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("The load generator wrk is missing. Install it (apt install wrk) and run the benchmark again.")
@@ -83,6 +94,8 @@ def main() -> None:
         bench = Bench(Path(folder))
         if options.minutes:
             print(json.dumps(bench.watch_memory(options.minutes)))
+        elif options.variants:
+            bench.compare_variants()
         else:
             bench.compare()
 
@@ -114,10 +127,11 @@ class Bench:
             (self.folder / "model.onnx").write_bytes(graph.content)
 
     @contextlib.contextmanager
-    def _site(self) -> Iterator[Site]:
+    def _site(self, **environment: str) -> Iterator[Site]:
         """The site as `make run` starts it, in a folder of its own."""
         port = _free_port()
         place = {"APP_DATA_DIR": str(self.folder / "var"), "APP_PORT": str(port), "APP_WEB_CONCURRENCY": str(PROCESSES)}
+        place |= environment
         url = f"http://127.0.0.1:{port}"
         with _running([sys.executable, "-m", "webapp.runner"], self.folder / "site.log", place) as process:
             _wait(f"{url}/health/live", process, self.folder / "site.log")
@@ -141,6 +155,14 @@ class Bench:
         ratios["p99_over_p50"] = round(mean(site.p99_ms) / mean(site.p50_ms), 2)
         print(json.dumps(ratios | {"per_s": round(mean(site.per_s), 1)}))
 
+    def compare_variants(self) -> None:
+        """Prints a table of ways to run the site, all of them in turn, so that a slow minute hits all alike."""
+        sides = {name: Measured() for name in VARIANTS}
+        for _ in range(2 * ROUNDS):
+            for name, environment in VARIANTS.items():
+                sides[name].add(self._served_by_the_site(False, **environment))
+        _print_table(sides, of="as it is")
+
     def _loop(self) -> float:
         command = [sys.executable, str(HERE / "loop.py"), str(self.image), str(SECONDS)]
         started = [
@@ -149,8 +171,8 @@ class Bench:
         ]
         return sum(float(process.communicate()[0]) for process in started)
 
-    def _served_by_the_site(self, guard: bool) -> dict[str, float]:
-        with self._site() as site:
+    def _served_by_the_site(self, guard: bool, **environment: str) -> dict[str, float]:
+        with self._site(**environment) as site:
             site.post(f"/api/v1/versions/{self.versions[guard]}/activate", json={"reason": "to be measured"})
             time.sleep(2)  # until every process has it
             return _load(self._target(site))
@@ -297,12 +319,12 @@ def _free_port() -> int:
         return port
 
 
-def _print_table(sides: dict[str, Measured]) -> None:
-    print(f"{'side':<16}{'requests/s':>12}{'p50 ms':>10}{'p99 ms':>10}{'site is':>10}")
+def _print_table(sides: dict[str, Measured], of: str = "site") -> None:
+    print(f"{'side':<20}{'requests/s':>12}{'p50 ms':>10}{'p99 ms':>10}{of:>10}")
     for name, one in sides.items():
         latencies = (f"{mean(values):.1f}" if values else "" for values in (one.p50_ms, one.p99_ms))
-        ratio = mean(sides["site"].per_s) / mean(one.per_s)
-        print(f"{name:<16}{mean(one.per_s):>12.1f}" + "".join(f"{text:>10}" for text in latencies) + f"{ratio:>9.2f}x")
+        ratio = mean(sides[of].per_s) / mean(one.per_s)
+        print(f"{name:<20}{mean(one.per_s):>12.1f}" + "".join(f"{text:>10}" for text in latencies) + f"{ratio:>9.2f}x")
 
 
 if __name__ == "__main__":
