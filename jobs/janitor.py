@@ -26,6 +26,7 @@ from webapp.studies import pooling
 log = logging.getLogger(__name__)
 ROUND_INTERVAL_S = 5.0
 RING_INTERVAL_S = 15.0
+MOST_RUNG = 10_000  # rows of one kind in one round
 SWEEP_INTERVAL_S = 3600.0
 GARBAGE_AGE_S = 24 * 3600.0
 
@@ -45,10 +46,11 @@ def ring_waiting() -> None:
     for kind, task in KINDS.items():
         unheard = or_(kind.rung_at.is_(None), kind.rung_at < now() - datetime.timedelta(seconds=RING_INTERVAL_S))
         waiting = select(kind.id).where(kind.status == kind.WAITING, kind.attempt_token.is_(None), unheard)
-        for row_id in db.session.scalars(waiting.order_by(kind.id)).all():
-            if queue.ring(task, row_id):
-                db.session.execute(update(kind).where(kind.id == row_id).values(rung_at=now()))
-                db.session.commit()
+        longest_unheard = waiting.order_by(kind.rung_at.is_not(None), kind.rung_at, kind.id).limit(MOST_RUNG)
+        row_ids = db.session.scalars(longest_unheard).all()
+        if heard := queue.ring_each(task, row_ids):
+            db.session.execute(update(kind).where(kind.id.in_(heard)).values(rung_at=now()))
+            db.session.commit()
 
 
 def sweep() -> None:

@@ -110,11 +110,11 @@ def _serving() -> Iterator[Metric]:
 
 def _watched() -> Iterator[Metric]:
     """How right the answers were, and how far those of the active version drifted; nothing where it is not known."""
-    live = feedback.live_scores()
-    known = ((one.version.id, one.n) for one in live)
+    live = feedback.live_scores_lately()
+    known = ((version_id, one.n) for version_id, one in live.items())
     yield _by_label("platform_feedback", "Answers whose truth is known", ("version",), known)
     for name in feedback.SCORES:
-        found = ((one.version.id, getattr(one, name)) for one in live)
+        found = ((version_id, getattr(one, name)) for version_id, one in live.items())
         values = ((version_id, score.value) for version_id, score in found if score and score.value is not None)
         yield _by_label(f"platform_live_{name}", f"{name.title()} on them", ("version",), values)
     activation = registry.active()

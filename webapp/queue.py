@@ -5,6 +5,7 @@ Jobs are named by their dotted path and take ids, serialised as JSON: nothing in
 
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,21 +61,29 @@ def ring(task: Task, row_id: int) -> bool:
 
     Redis that does not answer is no error: the row is committed, and the janitor rings later.
     """
+    return ring_each(task, [row_id]) == [row_id]
+
+
+def ring_each(task: Task, row_ids: Sequence[int]) -> list[int]:
+    """Those of the rows that a worker will hear of. The queue is read once, however many there are."""
+    heard: list[int] = []
     try:
-        queue, prefix = queue_of(task), task.prefix(row_id)
-        if not any(job_id.startswith(prefix) for job_id in queue.get_job_ids()):
-            queue.enqueue_call(
-                task.function,
-                args=(row_id,),
-                job_id=prefix + secrets.token_hex(6),
-                timeout=-1,
-                result_ttl=0,
-                failure_ttl=86_400,
-            )
+        queue = queue_of(task)
+        waiting = {job_id.rpartition("-")[0] + "-" for job_id in queue.get_job_ids()}
+        for row_id in row_ids:
+            if task.prefix(row_id) not in waiting:
+                queue.enqueue_call(
+                    task.function,
+                    args=(row_id,),
+                    job_id=task.prefix(row_id) + secrets.token_hex(6),
+                    timeout=-1,
+                    result_ttl=0,
+                    failure_ttl=86_400,
+                )
+            heard.append(row_id)
     except RedisError:
-        log.warning("queue_unreachable", extra={"task": task.function, "row_id": row_id})
-        return False
-    return True
+        log.warning("queue_unreachable", extra={"task": task.function, "row_ids": row_ids[len(heard) :][:100]})
+    return heard
 
 
 def position(task: Task, row_id: int) -> int | None:

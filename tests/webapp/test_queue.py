@@ -1,5 +1,6 @@
 """The queue is a bell: ringing is cheap, may be done twice, and may fail without harm."""
 
+import datetime
 import json
 import zlib
 
@@ -7,11 +8,14 @@ import pytest
 from flask import Flask
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
+from jobs import janitor
+from tests import factories
 from tests.conftest import application
 from webapp import queue
+from webapp.models import now
 from webapp.settings import Settings
 
 
@@ -19,6 +23,30 @@ def test_ringing_twice_makes_one_job(context: Flask) -> None:
     assert queue.ring(queue.TRAIN, 7)
     assert queue.ring(queue.TRAIN, 7)
     assert queue.lengths() == {"ingest": 0, "evaluation": 0, "learning-rate": 0, "prediction": 0, "training": 1}
+
+
+def test_many_rows_are_rung_for_by_reading_the_queue_once(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The janitor must not read a long queue again for each row that waits in it: nobody frees lost rows meanwhile."""
+    read, looks = Queue.get_job_ids, []
+    monkeypatch.setattr(Queue, "get_job_ids", lambda self: looks.append(self.name) or read(self))
+    queue.ring(queue.TRAIN, 2)
+    looks.clear()
+    assert queue.ring_each(queue.TRAIN, [1, 2, 3]) == [1, 2, 3]
+    assert looks == ["training"]
+    assert [queue.position(queue.TRAIN, row_id) for row_id in (2, 1, 3)] == [1, 2, 3]
+
+
+def test_the_janitor_rings_for_those_first_that_were_unheard_longest(
+    context: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "MOST_RUNG", 2)
+    long_ago, earlier = now() - datetime.timedelta(hours=2), now() - datetime.timedelta(hours=1)
+    dataset = factories.make_dataset()
+    ids = [factories.make_experiment(dataset, rung_at=moment).id for moment in (earlier, long_ago, None)]
+    janitor.ring_waiting()
+    assert [queue.position(queue.TRAIN, row_id) for row_id in ids] == [None, 2, 1]
+    janitor.ring_waiting()
+    assert [queue.position(queue.TRAIN, row_id) for row_id in ids] == [3, 2, 1]
 
 
 def test_rows_with_similar_numbers_have_jobs_of_their_own(context: Flask) -> None:
@@ -47,6 +75,7 @@ def test_redis_that_is_away_is_no_error(settings: Settings) -> None:
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
     with application(away) as app, app.app_context():
         assert queue.ring(queue.TRAIN, 1) is False
+        assert queue.ring_each(queue.TRAIN, [1, 2]) == []
         assert queue.position(queue.TRAIN, 1) is None
         with pytest.raises(RedisError):
             queue.lengths()

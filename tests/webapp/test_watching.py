@@ -128,6 +128,25 @@ def test_monitoring_reads_drift_and_live_scores(app: Flask, client: FlaskClient,
     assert (found["platform_live_sensitivity", "1"], found["platform_live_specificity", "1"]) == (1, 0)
 
 
+def test_monitoring_counts_the_truths_anew_after_five_minutes(
+    app: Flask, client: FlaskClient, auth: Auth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise each look of Prometheus would read every truth that was ever told."""
+    headers = auth.token("predict")
+    with app.app_context():
+        answer(factories.make_version(), np.full(2, 0.9))
+
+    def known_after(place: int) -> float:
+        with app.app_context():
+            told = feedback.Truth(f"request-0-{place}", 0, "malignant")
+            feedback.give([told], factories.find_user("researcher"))
+        return read(client, headers)["platform_feedback", "1"]
+
+    assert [known_after(0), known_after(1)] == [1, 1]
+    monkeypatch.setattr(feedback, "FRESH_S", 0.0)
+    assert known_after(1) == 2
+
+
 def test_client_systems_read_the_same_as_json(app: Flask, client: FlaskClient, auth: Auth) -> None:
     headers = auth.token("write")
     with app.app_context():
