@@ -2,7 +2,8 @@
 
 Gunicorn's own hands each kept connection back to the main thread, which waits for it beside all others: two changes of
 thread and six system calls for each request. A client that asks without a pause is faster, and cheaper, where the
-thread that answered it waits a moment itself. Half of the threads at most wait so; the others are for everybody else.
+thread that answered it waits a moment itself. Half of the threads at most stay so; the others are for everybody else:
+no number of busy clients keeps a probe of `/health` waiting.
 """
 
 import select
@@ -22,16 +23,17 @@ class Worker(ThreadWorker):
     def handle(self, conn: TConn) -> Any:
         """Whether the connection is kept, once no request comes at once."""
         is_kept = super().handle(conn)
-        while is_kept is True and self.alive and not conn.is_http2 and self._comes_soon(conn):
-            is_kept = super().handle(conn)
-        return is_kept
-
-    def _comes_soon(self, conn: TConn) -> bool:
-        if self.cfg.is_ssl or not self._may_stay.acquire(blocking=False):
-            return False
+        if is_kept is not True or conn.is_http2 or self.cfg.is_ssl or not self._may_stay.acquire(blocking=False):
+            return is_kept
         try:
-            waiting = select.poll()
-            waiting.register(conn.sock, select.POLLIN)
-            return bool(waiting.poll(1000 * STAYS_S))
+            while is_kept is True and self.alive and _comes_soon(conn):
+                is_kept = super().handle(conn)
         finally:
             self._may_stay.release()
+        return is_kept
+
+
+def _comes_soon(conn: TConn) -> bool:
+    waiting = select.poll()
+    waiting.register(conn.sock, select.POLLIN)
+    return bool(waiting.poll(1000 * STAYS_S))

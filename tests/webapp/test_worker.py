@@ -5,7 +5,9 @@ import http.client
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,14 +58,37 @@ def test_connections_that_wait_leave_threads_for_others(port: int) -> None:
             assert who_answers(connection)
 
 
+def test_busy_clients_leave_threads_for_others(port: int) -> None:
+    is_over = threading.Event()
+
+    def ask_on() -> None:
+        with contextlib.closing(connected(port)) as connection:
+            while not is_over.is_set():
+                who_answers(connection)
+
+    with ThreadPoolExecutor(2 * THREADS) as pool:
+        busy = [pool.submit(ask_on) for _ in range(2 * THREADS)]
+        try:
+            seen = [answered(port) for _ in range(10)]
+        finally:
+            is_over.set()
+    assert not any(one.exception() for one in busy)
+    assert all(seen)
+
+
 def connected(port: int) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
 
 
 def answers(port: int) -> bool:
-    with contextlib.closing(connected(port)) as connection, contextlib.suppress(OSError):
-        return bool(who_answers(connection))
+    with contextlib.suppress(OSError):
+        return bool(answered(port))
     return False
+
+
+def answered(port: int) -> str:
+    with contextlib.closing(connected(port)) as connection:
+        return who_answers(connection)
 
 
 def who_answers(connection: http.client.HTTPConnection) -> str:
