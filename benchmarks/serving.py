@@ -106,7 +106,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.image, self.form = folder, folder / "image.jpg", folder / "form"
-        self.image.write_bytes(_photograph())
+        self.image.write_bytes(photograph())
         self.form.write_bytes(_multipart(self.image.read_bytes()))
         self.token = ""
         self.versions: dict[bool, int] = {}
@@ -223,7 +223,7 @@ class Bench:
         }
 
 
-def _photograph() -> bytes:
+def photograph() -> bytes:
     """A JPEG of 640 x 480 with soft shapes and some noise, about 100 kB."""
     generator = np.random.default_rng(0)
     coarse = Image.fromarray(generator.integers(0, 256, (30, 40, 3), np.uint8))

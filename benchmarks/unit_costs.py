@@ -1,69 +1,95 @@
-"""What one more of each thing costs: a prediction's row, a query as rows grow, a job that waits, an image.
+"""What one more of each thing costs: a prediction's row, a page as rows grow, a job that waits, an image, a version.
 
-`python -m benchmarks.unit_costs [rows]`: the figures that docs/scaling.md reckons with, up to a million rows unless a
-lower number is given, on SQLite and on a PostgreSQL of its own. Rows lie evenly in the last 30 days, one of ten has its
-truth.
+`python -m benchmarks.unit_costs [most rows]`: the figures that docs/scaling.md reckons with, on SQLite and on a
+PostgreSQL of its own. Times are of processors, of this process and of all that it started, so that other work on the
+machine changes little. Rows lie evenly in the last 30 days, one of ten has its truth, one of a hundred was wrong.
 """
 
 import contextlib
-import datetime
 import json
-import resource
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 from flask import Flask
-from sqlalchemy import func, insert, select, text
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import insert, text
 
-from ml.config import ArchiveLimits, IngestOptions
-from ml.ingest import ingest
+from benchmarks.serving import photograph
+from ml import training
+from ml.config import ArchiveLimits, IngestOptions, TrainConfig
+from ml.ingest import Ingested, ingest
+from ml.pack import PackReader
+from ml.release import release
 from ml.synthetic import write_archive
+from ml.threads import share_cores
 from tests import factories, servers
 from tests.conftest import application, migrate
 from webapp import queue
-from webapp.models import Feedback, ModelVersion, Prediction, db, now
+from webapp.models import ModelVersion, Prediction, db
 from webapp.predictions import drift, feedback, history
 from webapp.settings import Settings
 
 COUNTS = (1_000, 100_000, 1_000_000)
-AT_ONCE = 10_000
 DAYS = 30
 WAITING = (0, 1_000, 10_000)
-IMAGES_PER_CLASS, SIDE_PX = 300, 224
-ROUNDS = 5
+IMAGES_PER_CLASS, SIDE_PX, NETWORK = 40, 224, "resnet18"
+LEAST_S, LEAST_CALLS = 0.3, 3
+# Each row is a copy of the first one but for what differs; `moment` is that of row i on the database in question.
+MORE_ROWS = """
+    WITH RECURSIVE n(i) AS (SELECT :start + 1 UNION ALL SELECT i + 1 FROM n WHERE i < :stop)
+    INSERT INTO prediction (version_id, variant, user_id, request_id, place, image_sha256, label, probability,
+                            probabilities, is_abstained, latency_ms, created_at)
+    SELECT version_id, variant, user_id, 'request-' || i, place, image_sha256,
+           CASE WHEN i % 2 = 0 THEN 'benign' ELSE 'malignant' END, 0.5 + (i % 500) / 1000.0,
+           probabilities, is_abstained, latency_ms, {moment} FROM n, prediction WHERE prediction.id = 1
+"""
+MOMENTS = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '-' || ((:stop - i) * :step_s) || ' seconds')",
+    "postgresql": "now() - (:stop - i) * :step_s * interval '1 second'",
+}
+MORE_TRUTHS = """
+    INSERT INTO feedback (prediction_id, user_id, truth, created_at)
+    SELECT id, user_id, CASE WHEN id % 100 = 1 THEN 'benign' ELSE 'malignant' END, created_at
+    FROM prediction WHERE id > :start AND id % 10 = 1
+"""
 
 
 def main() -> None:
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else COUNTS[-1]
-    counts = [count for count in COUNTS if count <= most] or [most]
-    figures: dict[str, Any] = {kind: _rows(kind, counts) for kind in ("sqlite", "postgresql")}
+    share_cores()
+    counts = [number for number in COUNTS if number <= int((sys.argv[1:] or COUNTS[-1:])[0])]
+    figures: dict[str, Any] = {kind: _rows(kind, counts) for kind in MOMENTS}
     figures |= {"jobs": _jobs(), "images": _images()}
     print(json.dumps(figures))
 
 
-def _rows(kind: str, counts: list[int]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    with _site(kind) as app, app.app_context():
-        version = factories.make_version()
-        asked = _questions(version)
-        print(f"{kind:<12}{'rows':>10}{'bytes/row':>11}{'us to add':>11}", *(f"{name:>16}" for name in asked), "(ms)")
-        had = 0
-        for count in counts:
-            began_s = time.perf_counter()
-            _add_rows(version, had, count)
-            to_add_us = 1e6 * (time.perf_counter() - began_s) / (count - had)
-            had = count
-            size = _bytes(kind, app) / count
-            took_ms = {name: _median_ms(ask) for name, ask in asked.items()}
-            figures = "".join(f"{took:>17.2f}" for took in took_ms.values())
-            print(f"{'':<12}{count:>10}{size:>11.0f}{to_add_us:>11.1f}{figures}")
-            found[str(count)] = {"bytes_a_row": round(size), "us_to_add": round(to_add_us, 1), **took_ms}
+def _rows(kind: str, counts: list[int]) -> dict[str, list[float]]:
+    """Milliseconds of each question, and bytes of a row, at each of the counts."""
+    found: dict[str, list[float]] = {}
+    with _site(kind) as app:
+        with app.app_context():
+            version = factories.make_activation().version
+            first = factories.make_prediction(version, probability=0.9123456789)
+            row = {name: getattr(first, name) for name in Prediction.__mapper__.columns.keys() if name != "id"}  # noqa: SIM118
+            asked = _questions(app, version.id)
+        had = 1
+        for number in counts:
+            with app.app_context():
+                _add_rows(kind, had, number)
+                found.setdefault("bytes", []).append(round(_bytes(kind, app) / number))
+            for name, ask in asked.items():
+                found.setdefault(name, []).append(_cost_ms(ask))
+            had = number
+        found["write one"] = [_cost_ms(lambda: _write(app, [row]))]
+        found["write 500, each"] = [_cost_ms(lambda: _write(app, [row] * 500)) / 500]
+    _print(f"{kind}, rows", counts, found)
     return found
 
 
@@ -81,56 +107,42 @@ def _site(kind: str) -> Iterator[Flask]:
         yield stack.enter_context(application(settings))
 
 
-def _questions(version: ModelVersion) -> dict[str, Callable[[], object]]:
-    """What pages and monitoring ask of the rows."""
-    of_one, kept = history.Filter(version=version.id), [history.Counted()]
+def _questions(app: Flask, version_id: int) -> dict[str, Callable[[], object]]:
+    """What pages ask of the rows, each as if in a request of its own; and three pages as a person gets them."""
+    client = app.test_client()
+    factories.Auth(client).login("viewer")
 
-    def count_as_metrics_do() -> object:
-        kept[0] = replace(kept[0], seen_s=float("-inf")).brought_forward()  # as if a minute had passed
-        return kept[0].totals()
+    def asking(ask: Callable[[], object]) -> Callable[[], object]:
+        def ask_within() -> None:
+            with app.app_context():
+                ask()
+
+        return ask_within
+
+    def rows(**wanted: Any) -> Callable[[], object]:
+        return asking(lambda: history.page(history.Filter(**wanted), 50, None).items)
 
     return {
-        "newest page": lambda: history.page(history.Filter(), 50, None).items,
-        "page, version": lambda: history.page(of_one, 50, None).items,
-        "by request id": lambda: history.page(history.Filter(request_id="request-7"), 50, None).items,
-        "page, wrong": lambda: history.page(history.Filter(truth="wrong"), 50, None).items,
-        "live scores": feedback.live_scores,
-        "drift": lambda: drift.watch(version),
-        "metrics": count_as_metrics_do,
+        "newest rows": rows(),
+        "of a version": rows(version=version_id),
+        "of a request": rows(request_id="request-7"),
+        "wrong": rows(truth="wrong"),
+        "wrong, none is": rows(truth="wrong", label="benign"),
+        "live scores": asking(feedback.live_scores),
+        "drift": asking(lambda: drift.watch(db.session.get_one(ModelVersion, version_id))),
+        "page: dashboard": lambda: client.get("/").text,
+        "page: history": lambda: client.get("/predictions/").text,
+        "page: watching": lambda: client.get("/predictions/watching").text,
     }
 
 
-def _add_rows(version: ModelVersion, start: int, stop: int) -> None:
-    user = factories.find_user("researcher") or factories.make_user()
-    until, step = now(), datetime.timedelta(days=DAYS) / stop
-    for first in range(start, stop, AT_ONCE):
-        numbers = range(first, min(first + AT_ONCE, stop))
-        answers = [_answer(version, user.id, number, until - step * (stop - number)) for number in numbers]
-        db.session.execute(insert(Prediction), answers)
-        newest = db.session.scalar(select(func.max(Prediction.id))) or 0
-        told = range(newest - len(numbers) + 1, newest + 1, 10)
-        db.session.execute(
-            insert(Feedback),
-            [{"prediction_id": one, "user_id": user.id, "truth": version.classes[one % 3 % 2]} for one in told],
-        )
-        db.session.commit()
+def _add_rows(kind: str, start: int, stop: int) -> None:
+    values = {"start": start, "stop": stop, "step_s": DAYS * 86_400 / stop}
+    db.session.execute(text(MORE_ROWS.format(moment=MOMENTS[kind])), values)
+    db.session.execute(text(MORE_TRUTHS), {"start": start})
+    db.session.commit()
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE"))
-
-
-def _answer(version: ModelVersion, user_id: int, number: int, moment: datetime.datetime) -> dict[str, Any]:
-    label = version.classes[number % 2]
-    return {
-        "version_id": version.id,
-        "user_id": user_id,
-        "request_id": f"request-{number}",
-        "image_sha256": f"{number:064x}",
-        "label": label,
-        "probability": 0.5 + (number % 500) / 1000,
-        "probabilities": dict.fromkeys(version.classes, 0.5),
-        "latency_ms": 12.3,
-        "created_at": moment,
-    }
+        connection.execute(text("VACUUM ANALYZE" if kind == "postgresql" else "ANALYZE"))
 
 
 def _bytes(kind: str, app: Flask) -> int:
@@ -142,62 +154,98 @@ def _bytes(kind: str, app: Flask) -> int:
     return (app.extensions["settings"].data_dir / "platform.db").stat().st_size
 
 
-def _median_ms(ask: Callable[[], object]) -> float:
-    times_s = []
-    for _ in range(ROUNDS):
-        db.session.rollback()
-        began_s = time.perf_counter()
-        ask()
-        times_s.append(time.perf_counter() - began_s)
-    return round(1000 * statistics.median(times_s), 2)
+def _write(app: Flask, rows: list[dict[str, Any]]) -> None:
+    """As the journal does it."""
+    with app.app_context():
+        db.session.execute(insert(Prediction.__table__), rows)  # type: ignore[arg-type]
+        db.session.commit()
 
 
-def _jobs() -> dict[str, float]:
-    """Milliseconds to ring for one more row, and to tell its place, with so many that wait."""
-    found: dict[str, float] = {}
-    print(f"{'jobs that wait':<16}{'ms to ring':>12}{'ms to place':>12}")
+def _jobs() -> dict[str, list[float]]:
+    """Milliseconds of what is done with a job, with so many that wait before it."""
+    found: dict[str, list[float]] = {"ring and take": [], "janitor, each": []}
     with _site("sqlite") as app, app.app_context():
+        line, rows = queue.queue_of(queue.TRAIN), count(1)
+
+        def ring_and_take() -> None:
+            queue.ring(queue.TRAIN, next(rows))
+            Queue.dequeue_any([line], None, connection=queue.connection(), serializer=JSONSerializer)
+
         for waiting in WAITING:
-            had = queue.lengths()[queue.TRAIN.queue]
-            with queue.connection().pipeline() as pipe:
-                for number in range(had, waiting):
-                    queue.queue_of(queue.TRAIN).enqueue_call(
-                        queue.TRAIN.function, args=(number,), job_id=f"train-{number}-x", timeout=-1, pipeline=pipe
-                    )
-                pipe.execute()
-            rows = iter(range(1_000_000, 2_000_000))
-            ring_ms = _median_ms(lambda rows=rows: queue.ring(queue.TRAIN, next(rows)))  # type: ignore[misc]
-            place_ms = _median_ms(lambda: queue.position(queue.TRAIN, 1_000_000))
-            print(f"{waiting:<16}{ring_ms:>12.2f}{place_ms:>12.2f}")
-            found |= {f"ring_ms_{waiting}": ring_ms, f"place_ms_{waiting}": place_ms}
+            queue.ring_each(queue.TRAIN, [next(rows) for _ in range(waiting - line.count)])
+            found["ring and take"].append(_cost_ms(ring_and_take))
+            new = next(rows)
+            round_ms = _cost_ms(partial(queue.ring_each, queue.TRAIN, range(new - waiting, new)))
+            found["janitor, each"].append(round_ms / max(1, waiting))
+    _print("jobs that wait", WAITING, found)
     return found
 
 
 def _images() -> dict[str, float]:
-    """What an image of an archive costs to bring in, and what it leaves in the store."""
+    """What an image costs to bring in, to learn from and to answer, and what all of it leaves in the store."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_archive(folder / "drawn.zip", IMAGES_PER_CLASS, SIDE_PX, 0)
-        (folder / "out").mkdir()
+        (folder / "data").mkdir()
         began_s = _processor_s()
-        done = ingest(folder / "drawn.zip", folder / "out", IngestOptions(), ArchiveLimits())
-        images = done.report.images
-        found = {
-            "ingest_ms": round(1000 * (_processor_s() - began_s) / images, 2),
-            "pack_bytes": round(sum(path.stat().st_size for path in done.pack_paths) / images),
-            "manifest_bytes": round(done.manifest_path.stat().st_size / images),
-            "objects": len(done.pack_paths) + 1,
-        }
-    print(
-        f"an image of {SIDE_PX} px: {found['ingest_ms']} ms of a core, {found['pack_bytes']} bytes in packs, ", end=""
-    )
-    print(f"{found['manifest_bytes']} in the manifest; {images} images are {found['objects']} objects")
+        done = ingest(folder / "drawn.zip", folder / "data", IngestOptions(), ArchiveLimits())
+        found = {"an image brought in, ms": 1000 * (_processor_s() - began_s) / done.report.images}
+        found["its bytes in packs"] = sum(path.stat().st_size for path in done.pack_paths) / done.report.images
+        found["its bytes in the manifest"] = done.manifest_path.stat().st_size / done.report.images
+        found |= _version(folder / "version", done)
+    for what, value in found.items():
+        print(f"{what:<50}{value:>14,.1f}")
     return found
 
 
+def _version(folder: Path, data: Ingested) -> dict[str, float]:
+    """What one version costs, all of whose layers learn, and one answer of it."""
+    config = TrainConfig(network=NETWORK, epochs=1, image_size_px=SIDE_PX, initial_weights="none")
+    given = config, data.manifest, PackReader(data.pack_paths)
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as scratch:
+        began_s = _processor_s()
+        fitted = training.fit(*given, Path(scratch), lambda progress: None, lambda path, epoch: None)
+        found = {"an image learnt from, ms": 1000 * (_processor_s() - began_s) / len(data.manifest.of_split("train"))}
+        found["checkpoint, bytes"] = (Path(scratch) / "checkpoint.pt").stat().st_size
+    began_s = _processor_s()
+    card = release(fitted, *given, folder, NETWORK, "drawn").card
+    found["exported and scored, s"] = _processor_s() - began_s
+    files = sorted(folder.iterdir())
+    found |= {"objects": len(files), "their bytes": sum(path.stat().st_size for path in files)}
+    with _site("sqlite") as app:
+        with app.app_context():
+            kept = {path.name: app.extensions["store"].keep(path.open("rb")) for path in files}
+            version = factories.make_version(files=kept, classes=list(card.classes), card=card.model_dump(mode="json"))
+            factories.make_activation(version)
+        client = app.test_client()
+        headers = factories.Auth(client).token("predict") | {"Content-Type": "image/jpeg"}
+        ask = partial(client.post, "/predict", data=photograph(), headers=headers)
+        assert ask().status_code == 200  # noqa: S101
+        found["an answer, ms"] = _cost_ms(ask)
+    return found
+
+
+def _print(title: str, counts: Any, found: Mapping[str, list[float]]) -> None:
+    print(f"{title:<20}", *(f"{number:>12,}" for number in counts))
+    for name, values in found.items():
+        print(f"{name:<20}", *(f"{value:>12.3f}" for value in values))
+
+
 def _processor_s() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    """Of this process and of all that it started, servers as well."""
+    me = psutil.Process()
+    return sum(sum(one.cpu_times()[:4]) for one in (me, *me.children(recursive=True)))
+
+
+def _cost_ms(ask: Callable[[], object]) -> float:
+    """Of one call."""
+    ask()
+    spent_s, began_s, calls = _processor_s(), time.perf_counter(), 0
+    while calls < LEAST_CALLS or time.perf_counter() - began_s < LEAST_S:
+        ask()
+        calls += 1
+    return round(1000 * (_processor_s() - spent_s) / calls, 3)
 
 
 if __name__ == "__main__":
