@@ -17,7 +17,7 @@ STAYS_S = 0.1
 
 class Worker(ThreadWorker):
     def init_process(self) -> None:
-        self._may_stay = threading.BoundedSemaphore(max(1, self.cfg.threads // 2))
+        self._may_stay = threading.BoundedSemaphore(self.cfg.threads // 2)
         super().init_process()
 
     def handle(self, conn: TConn) -> Any:
@@ -34,6 +34,8 @@ class Worker(ThreadWorker):
 
 
 def _comes_soon(conn: TConn) -> bool:
+    if conn.parser.unreader.buf.getvalue():  # sent together with the request before
+        return True
     waiting = select.poll()
     waiting.register(conn.sock, select.POLLIN)
     return bool(waiting.poll(1000 * STAYS_S))

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import socket
 import subprocess
 import sys
 import textwrap
@@ -30,13 +31,13 @@ APP = """
 """
 
 
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
-    """Where one process with four threads says which of them answers."""
+@pytest.fixture(params=[THREADS])
+def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    """Where one process with four threads, or as many as asked for, says which of them answers."""
     for name, text in (("config.py", CONFIG), ("which.py", APP)):
         (tmp_path / name).write_text(textwrap.dedent(text))
     port = free_port()
-    options = ["--config", str(tmp_path / "config.py"), "--threads", str(THREADS), "--bind", f"127.0.0.1:{port}"]
+    options = ["--config", str(tmp_path / "config.py"), "--threads", str(request.param), "--bind", f"127.0.0.1:{port}"]
     command = [sys.executable, "-m", "gunicorn", *options, "--pythonpath", str(tmp_path), "which:app"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
@@ -74,6 +75,22 @@ def test_busy_clients_leave_threads_for_others(port: int) -> None:
             is_over.set()
     assert not any(one.exception() for one in busy)
     assert all(seen)
+
+
+@pytest.mark.parametrize("port", [1], indirect=True)
+def test_an_only_thread_stays_with_nobody(port: int) -> None:
+    with contextlib.closing(connected(port)) as waiting:
+        assert who_answers(waiting)
+        assert answered(port)
+
+
+def test_requests_that_are_sent_together_are_answered_one_after_another(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(2 * b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b""
+        while received.count(b"200 OK") < 2 or not received[-20:].isdigit():
+            received += connection.recv(4096)
+    assert received.count(b"200 OK") == 2
 
 
 def connected(port: int) -> http.client.HTTPConnection:
