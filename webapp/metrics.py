@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
 from webapp import queue
+from webapp.lately import lately
 from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, RateSearch, db
 from webapp.predictions import drift, feedback
 from webapp.predictions.active import active_model
@@ -110,7 +111,7 @@ def _serving() -> Iterator[Metric]:
 
 def _watched() -> Iterator[Metric]:
     """How right the answers were, and how far those of the active version drifted; nothing where it is not known."""
-    live = feedback.live_scores_lately()
+    live = lately("live scores", lambda: {one.version.id: one for one in feedback.live_scores()})
     known = ((version_id, one.n) for version_id, one in live.items())
     yield _by_label("platform_feedback", "Answers whose truth is known", ("version",), known)
     for name in feedback.SCORES:
@@ -123,7 +124,7 @@ def _watched() -> Iterator[Metric]:
 
 
 def _drift(version: ModelVersion) -> Iterator[Metric]:
-    drifts = drift.watch_lately(version).drifts.items()
+    drifts = lately(f"drift of version {version.id}", lambda: drift.watch(version)).drifts.items()
     shifts = [(window, of, getattr(one, of)) for window, one in drifts for of in ("scores", "answers")]
     yield _by_label(
         "platform_drift_psi",

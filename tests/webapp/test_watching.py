@@ -143,7 +143,7 @@ def test_monitoring_counts_the_truths_anew_after_five_minutes(
         return read(client, headers)["platform_feedback", "1"]
 
     assert [known_after(0), known_after(1)] == [1, 1]
-    monkeypatch.setattr(feedback, "FRESH_S", 0.0)
+    monkeypatch.setattr("webapp.lately.FRESH_S", 0.0)
     assert known_after(1) == 2
 
 

@@ -1,11 +1,9 @@
 """Whether the answers of a version still spread as those on its validation split did."""
 
 import datetime
-import time
 from dataclasses import dataclass
 
 import numpy as np
-from flask import current_app
 from sqlalchemy import func, select
 
 from ml import scored
@@ -16,7 +14,6 @@ from webapp.datasets.service import store
 from webapp.models import Evaluation, ModelVersion, Prediction, db, now
 from webapp.storage import MissingObject
 
-FRESH_S = 300.0
 WINDOWS = {"day": datetime.timedelta(days=1), "week": datetime.timedelta(days=7)}
 
 
@@ -37,17 +34,6 @@ def watch(version: ModelVersion) -> Watched:
     before = kept.sample() if kept else None
     drifts = {name: compare(before, sample) for name, sample in samples.items()} if before else {}
     return Watched(before, samples, drifts)
-
-
-def watch_lately(version: ModelVersion) -> Watched:
-    """The same, at most five minutes old: for monitoring, which asks often, also of a busy site."""
-    kept: dict[int, tuple[float, Watched]] = current_app.extensions.setdefault("watched", {})
-    seen_s, watched = kept.get(version.id, (float("-inf"), None))
-    if watched is None or time.monotonic() - seen_s > FRESH_S:
-        watched = watch(version)
-        kept.clear()
-        kept[version.id] = time.monotonic(), watched
-    return watched
 
 
 def _answers(version: ModelVersion, since: datetime.datetime) -> Sample:

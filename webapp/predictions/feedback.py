@@ -1,10 +1,8 @@
 """The truth of answered images, as clients learn it later, and how right the answers were."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import current_app
 from sqlalchemy import func, select
 
 from ml.intervals import Score, proportion
@@ -15,7 +13,6 @@ from webapp.predictions.journal import journal
 
 MOST = 200  # truths at once
 WAIT_S = 1.0
-FRESH_S = 300.0
 SCORES = ("accuracy", "sensitivity", "specificity")
 Cell = tuple[str, str, int]  # answer, truth, and how many images have both
 
@@ -109,15 +106,6 @@ def live_scores(version_id: int | None = None) -> list[LiveScores]:
         cells.setdefault(found_id, []).append((str(label), truth, count))
     newest_first = select(ModelVersion).where(ModelVersion.id.in_(cells)).order_by(ModelVersion.id.desc())
     return [_scores(version, cells[version.id]) for version in db.session.scalars(newest_first)]
-
-
-def live_scores_lately() -> dict[int, LiveScores]:
-    """Those of each version by its id, at most five minutes old: for monitoring, which asks often; all truths count."""
-    kept: tuple[float, dict[int, LiveScores]] = current_app.extensions.get("live_scores", (float("-inf"), {}))
-    if time.monotonic() - kept[0] > FRESH_S:
-        kept = time.monotonic(), {one.version.id: one for one in live_scores()}
-        current_app.extensions["live_scores"] = kept
-    return kept[1]
 
 
 def _scores(version: ModelVersion, cells: list[Cell]) -> LiveScores:
