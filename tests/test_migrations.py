@@ -89,6 +89,22 @@ def test_an_upgrade_keeps_the_rows_and_twice_is_harmless(settings: Settings, eng
         assert connection.scalar(text("SELECT action FROM audit_event")) == "user.create"
 
 
+def test_what_an_older_process_does_not_know_has_a_default(settings: Settings, engine: Engine) -> None:
+    """While a release is rolled out, processes of the one before write rows without the columns that are new."""
+    migrate(settings, "20261124_initial")
+    inspector = inspect(engine)
+    known = {table: {one["name"] for one in inspector.get_columns(table)} for table in inspector.get_table_names()}
+    migrate(settings)
+    inspector = inspect(engine)
+    needed = [
+        (table, column["name"])
+        for table, names in known.items()
+        for column in inspector.get_columns(table)
+        if column["name"] not in names and not column["nullable"] and column["default"] is None
+    ]
+    assert needed == []
+
+
 def test_processes_that_upgrade_at_once_all_succeed(settings: Settings, engine: Engine) -> None:
     environment = {"APP_DATA_DIR": str(settings.data_dir), "APP_DATABASE_URL": settings.database_url}
     alembic = [sys.executable, "-m", "alembic", "upgrade", "head"]

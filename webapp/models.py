@@ -4,7 +4,7 @@ import datetime
 import secrets
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ml.artifact import MODEL_FILES
@@ -279,7 +279,7 @@ class Activation(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
-    variant: Mapped[Variant] = mapped_column(String(20), default="float32")
+    variant: Mapped[Variant] = mapped_column(String(20), default="float32", server_default="float32")
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
     reason: Mapped[str] = mapped_column(Text)
     is_rollback: Mapped[bool] = mapped_column(default=False)
@@ -307,7 +307,7 @@ class Evaluation(Attempted, Base):
     confident_errors: Mapped[list[Any]] = mapped_column(default=list)
     predictions_sha256: Mapped[str | None] = mapped_column(String(64))
     evidence_sha256: Mapped[str | None] = mapped_column(String(64))  # maps and nearest training images
-    is_stressed: Mapped[bool] = mapped_column(default=False)  # whether robustness is asked for
+    is_stressed: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether robustness is asked for
     robustness: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
@@ -351,16 +351,16 @@ class Prediction(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
-    variant: Mapped[Variant] = mapped_column(String(20), default="float32")
+    variant: Mapped[Variant] = mapped_column(String(20), default="float32", server_default="float32")
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
     token_id: Mapped[int | None] = mapped_column(ForeignKey("api_token.id"))
     request_id: Mapped[str] = mapped_column(String(64), index=True)
-    place: Mapped[int] = mapped_column(default=0)  # of the image within its request
+    place: Mapped[int] = mapped_column(default=0, server_default="0")  # of the image within its request
     image_sha256: Mapped[str] = mapped_column(String(64))
     label: Mapped[str | None] = mapped_column(String(200))
     probability: Mapped[float | None]
     probabilities: Mapped[dict[str, Any]]
-    is_abstained: Mapped[bool] = mapped_column(default=False)
+    is_abstained: Mapped[bool] = mapped_column(default=False, server_default=false())
     latency_ms: Mapped[float]
     created_at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
     version: Mapped[ModelVersion] = relationship()
