@@ -82,7 +82,7 @@ class Workers:
     def __init__(self, app: Flask) -> None:
         self._settings: Settings = app.extensions["settings"]
         self._processes = Processes(self._settings)
-        self.close = self._processes.end
+        self.close = self._processes.close
 
     def add(self, count: int, threads: int) -> None:
         for number in range(count):

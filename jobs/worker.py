@@ -1,11 +1,16 @@
 """A worker process: `python -m jobs.worker`. It takes jobs one by one, each in a child process of its own."""
 
+import contextlib
 import logging
 import signal
 from typing import Any
 
 from flask import Flask
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 from rq import Worker
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -17,15 +22,23 @@ from webapp.storage.scratch import remove_abandoned
 from webapp.tied import tie_to_parent
 
 log = logging.getLogger(__name__)
+PATIENCE = Retry(ExponentialBackoff(cap=2, base=0.1), retries=20)  # half a minute: a restart of Redis
 
 
 class PlatformWorker(Worker):
-    """RQ's worker, whose job hands its row over when the worker must stop, and never outlives the worker."""
+    """RQ's worker, whose job hands its row over when the worker must stop, and never outlives the worker.
+
+    A job needs no Redis while it runs: its row is in the database. Where Redis goes, the worker waits for it.
+    """
 
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)  # `jobs.tasks` makes a hand-over of it
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        with contextlib.suppress(RedisError):
+            super().maintain_heartbeats(job, execution)
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()
@@ -44,7 +57,7 @@ def build(app: Flask) -> PlatformWorker:
 
     return PlatformWorker(
         list(queue.QUEUES),
-        connection=queue.connect(app.extensions["settings"].redis),
+        connection=queue.connect(app.extensions["settings"].redis, retry=PATIENCE),
         serializer=JSONSerializer,
         work_horse_killed_handler=horse_killed,
         worker_ttl=30,

@@ -148,18 +148,20 @@ class Valkey:
         self._server = ValkeyServer(port=0, data_dir=self._folder, persist=True, unix_socket_path=socket_path)
         self._server.start()
 
-    def restart(self) -> None:
+    def stop(self) -> None:
         self._server.stop()
-        self.start()
 
-    def close(self) -> None:
-        self._server.stop()
+    def restart(self) -> None:
+        self.stop()
+        self.start()
 
 
 @contextlib.contextmanager
 def lasting_valkey() -> Iterator[Valkey]:
-    with _short_folder() as folder, contextlib.closing(Valkey(folder)) as server:
+    with _short_folder() as folder:
+        server = Valkey(folder)
         yield server
+        server.stop()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Real worker and janitor processes on the test's own database, Redis and store."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -13,9 +14,8 @@ from webapp.settings import Settings
 
 @pytest.fixture
 def processes(context: Flask, settings: Settings) -> Iterator[Processes]:
-    running = Processes(settings)
-    yield running
-    running.end()
+    with contextlib.closing(Processes(settings)) as running:
+        yield running
 
 
 @pytest.fixture
@@ -27,6 +27,13 @@ def researcher(context: Flask) -> User:
 def dataset(researcher: User) -> Dataset:
     """Forty small images, ready without a worker having read them."""
     return factories.make_dataset(user=researcher, train=28, validation=6, test=6, source_name="drawn")
+
+
+@pytest.fixture
+def valkey() -> Iterator[servers.Valkey]:
+    """A server of the test's own, that may be stopped and started."""
+    with servers.lasting_valkey() as server:
+        yield server
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class Processes:
     def janitor(self) -> "subprocess.Popen[bytes]":
         return self.start("-m", "jobs.janitor")
 
-    def end(self) -> None:
+    def close(self) -> None:
         for process in self.started:
             for child in children_of(process.pid):
                 os.kill(child, signal.SIGKILL)

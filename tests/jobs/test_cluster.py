@@ -27,12 +27,6 @@ IMAGE = encoded(noise())
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[servers.Valkey]:
-    with servers.lasting_valkey() as server:
-        yield server
-
-
-@pytest.fixture
 def settings(
     request: pytest.FixtureRequest,
     postgres: servers.Postgres,

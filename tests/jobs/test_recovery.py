@@ -15,6 +15,7 @@ from jobs import janitor
 from jobs.attempt import Attempt
 from jobs.recovery import release_lost
 from ml.errors import Superseded
+from tests import servers
 from tests.jobs.processes import Processes, queue_experiment, wait_for
 from tests.sites import children_of, is_alive, wait_until
 from webapp import queue
@@ -91,6 +92,28 @@ def test_a_database_that_is_away_for_a_while_costs_an_attempt_and_not_the_run(
         blocker.execute("ROLLBACK")
     wait_for(experiment, lambda row: row.status == "succeeded")
     assert [epoch.number for epoch in experiment.epochs] == list(range(1, 61))
+
+
+@pytest.mark.slow
+def test_a_queue_that_is_away_for_a_while_costs_a_running_experiment_nothing(
+    context: Flask, settings: Settings, valkey: servers.Valkey, researcher: User, dataset: Dataset
+) -> None:
+    context.extensions["redis"] = queue.connect(valkey.url)
+    with contextlib.closing(Processes(settings.model_copy(update={"redis_url": valkey.url}))) as processes:
+        experiment = queue_experiment(researcher, dataset, epochs=LONG)
+        worker = processes.worker()
+        wait_for(experiment, has_epochs(1))
+        valkey.stop()
+        time.sleep(7)  # RQ's worker looks after its child every five seconds
+        valkey.start()
+        time.sleep(3)
+        db.session.refresh(experiment)
+        assert (experiment.status, experiment.attempts, experiment.losses) == ("running", 1, 0)
+        experiments.cancel(experiment, researcher)
+        wait_for(experiment, lambda row: row.status == "cancelled")
+        other = queue_experiment(researcher, dataset, epochs=1)
+        wait_for(other, lambda row: row.status == "succeeded")
+        assert worker.poll() is None
 
 
 def test_an_experiment_that_loses_every_worker_fails_and_says_so(
