@@ -12,6 +12,7 @@ from torch.nn import functional
 from ml import checkpoint, mixing, networks, optimization, ranking
 from ml.checkpoint import Checkpoint
 from ml.config import TrainConfig
+from ml.convolution import quick_weight_gradients
 from ml.errors import BadConfig
 from ml.inputs import Inputs
 from ml.manifest import Manifest
@@ -127,7 +128,8 @@ class Run:
         The `learner` is the network, or what lets it learn from other shares of the batch as well.
         """
         inputs, targets = mixing.mixed(inputs, labels_N, self.classes, self.config, self.generator)
-        logits_NK = self._logits(learner or self.network, inputs)
+        with quick_weight_gradients(self.device, self.dtype):
+            logits_NK = self._logits(learner or self.network, inputs)
         loss: Tensor = self.loss(logits_NK, targets)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
