@@ -96,6 +96,7 @@ def test_the_page_says_what_to_do_where_nothing_is_known(app: Flask, client: Fla
         factories.make_version()
     assert "Evaluate it" in client.get("/predictions/watching?version=1").text
     assert client.get("/predictions/watching?version=99").status_code == 404
+    assert client.get("/predictions/watching?version=latest").status_code == 422
 
 
 def test_live_scores_are_on_both_pages_with_their_number_and_a_warning(

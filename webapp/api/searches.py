@@ -53,7 +53,10 @@ class FoundTrial(TypedDict):
 
 
 class FoundSettings(TypedDict):
-    """A search for better settings: its trials in their order, the number of the best, what each setting mattered."""
+    """A search for better settings: its trials in their order, the number of the best, what each setting mattered.
+
+    That, `importance`, takes long to find: it is null in lists.
+    """
 
     id: int
     name: str
@@ -64,7 +67,7 @@ class FoundSettings(TypedDict):
     plan: Annotated[dict[str, Any], Dumped(Plan)]
     trials: list[FoundTrial]
     best: int | None
-    importance: dict[str, float]
+    importance: dict[str, float] | None
     created_at: Moment
     finished_at: Moment | None
     url: str
@@ -121,7 +124,7 @@ def cancel_rate_search(rate_search_id: int) -> Accepted[FoundRate]:
     return rate_search(row), 202
 
 
-def search(row: Search) -> FoundSettings:
+def search(row: Search, is_whole: bool = True) -> FoundSettings:
     found = results.of(row)
     return {
         "id": row.id,
@@ -144,7 +147,7 @@ def search(row: Search) -> FoundSettings:
             for number, (experiment, trial) in enumerate(zip(found.rows, found.trials, strict=True), 1)
         ],
         "best": found.best,
-        "importance": found.importance,
+        "importance": found.importance if is_whole else None,
         "created_at": moment(row.created_at),
         "finished_at": moment(row.finished_at),
         "url": url_for("api_searches.read_search", search_id=row.id),
@@ -171,7 +174,7 @@ def create_search(wanted: sent.NewSearch) -> Accepted[FoundSettings]:
 @asks(sent.PageArguments)
 def list_searches(asked: sent.PageArguments) -> Page[FoundSettings]:
     page = page_of(select(Search), Search, asked.limit, asked.cursor)
-    return {"items": [search(row) for row in page.items], "next": page.next}
+    return {"items": [search(row, is_whole=False) for row in page.items], "next": page.next}
 
 
 @bp.get("/searches/<int:search_id>")

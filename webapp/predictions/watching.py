@@ -62,7 +62,7 @@ def export() -> Response:
 @allow("viewer")
 def report() -> str:
     """The version that the address names, or the active one."""
-    version_id, active = request.args.get("version", type=int), registry.active()
+    version_id, active = history.wanted(request.args).version, registry.active()
     version = registry.get(version_id) if version_id else active.version if active else None
     watched = drift.watch(version) if version else None
     return render_template(

@@ -1,5 +1,6 @@
 """What a search tells: its trials, the best one, what mattered, and the charts of it."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,19 @@ METRICS = {"auc": "Validation AUC", "accuracy": "Validation accuracy", "loss": "
 
 @dataclass(frozen=True)
 class Results:
-    """Rows and trials in their order; `best` is the number of a trial, `importance` shares by setting."""
+    """Rows and trials in their order; `best` is the number of a trial."""
 
     plan: Plan
     rows: list[Experiment]
     trials: list[Trial]
     best: int | None
-    importance: dict[str, float]
+
+    @functools.cached_property
+    def importance(self) -> dict[str, float]:
+        """Shares by setting; found only where it is asked for, since many trials take a second."""
+        from ml import search as science
+
+        return science.importance(self.plan, self.trials)
 
     def count(self, state: str) -> int:
         return sum(trial.state == state for trial in self.trials)
@@ -30,7 +37,7 @@ def of(search: Search) -> Results:
 
     plan, rows = Plan.model_validate(search.plan), trials.rows_of(search)
     found = trials.of(search, rows)
-    return Results(plan, rows, found, science.best(plan, found), science.importance(plan, found))
+    return Results(plan, rows, found, science.best(plan, found))
 
 
 def charts(results: Results) -> dict[str, dict[str, Any]]:
