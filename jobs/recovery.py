@@ -1,4 +1,4 @@
-"""What happens to a row whose worker is gone: another worker gets it, until too many were lost."""
+"""What happens to a row whose worker is gone: another worker gets it, until too many were lost in a row."""
 
 import logging
 from typing import Any
@@ -25,7 +25,7 @@ def release_lost(kind: type[AttemptedRow], row_id: int, token: str, max_attempts
     Each of the three statements changes the row only while the dead attempt still owns it. Twice is harmless.
     """
     mine = update(kind).where(kind.id == row_id, kind.attempt_token == token, *conditions)
-    reason = f"The worker was lost {max_attempts} times, most likely for want of memory; the last time in this phase."
+    reason = f"The worker was lost {max_attempts} times in a row, most likely for want of memory; last in this phase."
     outcomes = (
         mine.where(kind.status == "cancelling").values(status="cancelled", finished_at=now(), attempt_token=None),
         mine.where(kind.status == kind.WORKING, kind.losses + 1 >= max_attempts).values(

@@ -126,7 +126,10 @@ def _keep_checkpoint(work: Work, path: Path, epoch: int) -> None:
 
 
 def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
-    """Writes the epoch over that of a lost attempt, points to its checkpoint, and forgets the one before."""
+    """Writes the epoch over that of a lost attempt, points to its checkpoint, and forgets the one before.
+
+    Workers that were lost before are forgiven: the run gets on.
+    """
     row = db.session.scalar(
         select(Epoch).where(Epoch.experiment_id == work.attempt.row_id, Epoch.number == result.number)
     ) or Epoch(experiment_id=work.attempt.row_id)
@@ -134,7 +137,7 @@ def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
         setattr(row, name, value)
     db.session.add(row)
     before = db.session.scalar(select(Experiment.checkpoint_sha256).where(Experiment.id == work.attempt.row_id))
-    work.attempt.save(checkpoint_sha256=work.checkpoint_sha256, checkpoint_epoch=result.number)
+    work.attempt.save(checkpoint_sha256=work.checkpoint_sha256, checkpoint_epoch=result.number, losses=0)
     if before and before != work.checkpoint_sha256:
         still_used = db.session.scalar(select(Experiment.id).where(Experiment.checkpoint_sha256 == before).limit(1))
         if still_used is None:

@@ -43,7 +43,7 @@ class Attempted:
 
     attempt_token: Mapped[str | None] = mapped_column(String(64))
     attempts: Mapped[int] = mapped_column(default=0)
-    losses: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)  # in a row
     heartbeat_at: Mapped[datetime.datetime | None]
     rung_at: Mapped[datetime.datetime | None]
     progress: Mapped[float] = mapped_column(default=0.0)

@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     address_limit: str = Field("120000 per minute", description="Requests from one address")
     trusted_proxies: int = Field(0, ge=0, description="Reverse proxies in front whose `X-Forwarded-*` is believed")
     heartbeat_timeout_s: float = Field(30, gt=1, description="Silence after which a job's worker counts as lost")
-    max_attempts: int = Field(3, ge=1, description="Workers that one job may lose before it fails")
+    max_attempts: int = Field(
+        3, ge=1, description="Workers that one job may lose in a row; each epoch begins a new count"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe log line")
 
     @field_validator("data_dir", "cache_dir", "weights_dir", "datasets_dir")
