@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,8 +29,10 @@ from webapp.models import (
     take_turns,
 )
 from webapp.searches import service as searches
+from webapp.storage import DamagedObject, MissingObject, verify
 from webapp.studies import members, pooling
 
+log = logging.getLogger(__name__)
 ERRORS_SHOWN = 24
 
 
@@ -81,7 +84,7 @@ def _train(work: Work) -> None:
                 work.scratch,
                 report=functools.partial(_report_training, work, number),
                 save_checkpoint=functools.partial(_keep_checkpoint, work),
-                resume_from=stack.enter_context(work.store.fetch(checkpoint_sha256)) if checkpoint_sha256 else None,
+                resume_from=_checkpoint(work, stack, checkpoint_sha256) if checkpoint_sha256 else None,
                 resolve_version=functools.partial(work.state_dict_of_version, stack),
                 weights_dir=work.settings.weights_dir,
                 default_device=work.settings.device,
@@ -92,6 +95,18 @@ def _train(work: Work) -> None:
         _publish(work, fitted, config, manifest, packs, names, member)
     if member:
         pooling.pool(member.study)
+
+
+def _checkpoint(work: Work, stack: contextlib.ExitStack, sha256: str) -> Path | None:
+    """The file to resume from; None, and training begins anew, where the store has lost or damaged it."""
+    try:
+        path = stack.enter_context(work.store.fetch(sha256))
+        verify(path, sha256)
+    except (MissingObject, DamagedObject) as error:
+        log.warning("checkpoint_lost", exc_info=error, extra={"row_id": work.attempt.row_id})
+        work.attempt.save(checkpoint_sha256=None, checkpoint_epoch=0)
+        return None
+    return path
 
 
 def _report_training(work: Work, attempt_number: int, progress: Progress) -> None:
@@ -126,9 +141,10 @@ def _keep_checkpoint(work: Work, path: Path, epoch: int) -> None:
 
 
 def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
-    """Writes the epoch over that of a lost attempt, points to its checkpoint, and forgets the one before.
+    """Writes the epoch over that of a lost attempt, points to its checkpoint, and forgets an older one.
 
-    Workers that were lost before are forgiven: the run gets on.
+    The checkpoint before stays: a database that crashes may come back without the last epoch. Workers that were lost
+    before are forgiven: the run gets on.
     """
     row = db.session.scalar(
         select(Epoch).where(Epoch.experiment_id == work.attempt.row_id, Epoch.number == result.number)
@@ -138,10 +154,11 @@ def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
     db.session.add(row)
     before = db.session.scalar(select(Experiment.checkpoint_sha256).where(Experiment.id == work.attempt.row_id))
     work.attempt.save(checkpoint_sha256=work.checkpoint_sha256, checkpoint_epoch=result.number, losses=0)
-    if before and before != work.checkpoint_sha256:
-        still_used = db.session.scalar(select(Experiment.id).where(Experiment.checkpoint_sha256 == before).limit(1))
+    outdated, work.checkpoint_before_sha256 = work.checkpoint_before_sha256, before
+    if outdated and outdated not in (before, work.checkpoint_sha256):
+        still_used = db.session.scalar(select(Experiment.id).where(Experiment.checkpoint_sha256 == outdated).limit(1))
         if still_used is None:
-            work.store.delete(before)
+            work.store.delete(outdated)
     db.session.remove()
 
 

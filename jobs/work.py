@@ -37,6 +37,7 @@ class Work:
         self.settings: Settings = app.extensions["settings"]
         self.store: Store = app.extensions["store"]
         self.checkpoint_sha256: str | None = None
+        self.checkpoint_before_sha256: str | None = None
 
     def keep(self, path: Path) -> str:
         with path.open("rb") as stream:

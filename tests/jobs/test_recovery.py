@@ -6,16 +6,20 @@ import random
 import signal
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from jobs import janitor
+from jobs import janitor, tasks
 from jobs.attempt import Attempt
 from jobs.recovery import release_lost
+from jobs.work import Work
 from ml.errors import Superseded
-from tests import servers
+from ml.progress import EpochResult
+from tests import factories, servers
+from tests.conftest import application, migrate
 from tests.jobs.processes import Processes, queue_experiment, wait_for
 from tests.sites import children_of, is_alive, wait_until
 from webapp import queue
@@ -76,6 +80,45 @@ def test_a_worker_that_is_killed_alone_takes_its_child_with_it(
     processes.janitor()
     wait_for(experiment, lambda row: row.status == "queued")
     assert experiment.losses == 1
+
+
+def test_the_checkpoint_before_the_last_is_kept_and_older_ones_are_not(
+    context: Flask, researcher: User, dataset: Dataset, tmp_path: Path
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=4)
+    attempt = Attempt.claim(context, Experiment, experiment.id)
+    assert attempt is not None
+    work, path, kept = Work(context, attempt, tmp_path), tmp_path / "checkpoint", []
+    figures = dict.fromkeys(EpochResult.model_fields, 0.5)
+    for number in (1, 2, 3, 4):
+        path.write_text(f"epoch {number}")
+        tasks._keep_checkpoint(work, path, number)
+        tasks._save_epoch(work, 1, EpochResult(**figures | {"number": number}))
+        kept.append(work.checkpoint_sha256)
+    there = {address for address, _ in context.extensions["store"].addresses()}
+    assert there & set(kept) == {*kept[-2:]}
+
+
+@pytest.mark.slow
+def test_a_killed_database_costs_an_attempt_and_not_the_run(settings: Settings) -> None:
+    with servers.postgres() as server:
+        own = settings.model_copy(update={"database_url": server.url(server.create())})
+        migrate(own)
+        with application(own) as app, app.app_context(), contextlib.closing(Processes(own)) as processes:
+            researcher = factories.make_user("researcher")
+            dataset = factories.make_dataset(user=researcher, train=28, validation=6, test=6, source_name="drawn")
+            experiment = queue_experiment(researcher, dataset, epochs=60)
+            started = processes.worker(), processes.janitor()
+            wait_for(experiment, has_epochs(2))
+            db.session.rollback()
+            server.kill()
+            time.sleep(5)  # longer than a row may be silent
+            server.start()
+            db.engine.dispose()  # of connections to a server that is gone
+            wait_for(experiment, lambda row: row.status == "succeeded")
+            assert [epoch.number for epoch in experiment.epochs] == list(range(1, 61))
+            assert experiment.attempts <= 3
+            assert all(process.poll() is None for process in started)
 
 
 @pytest.mark.slow
@@ -189,18 +232,22 @@ def test_ten_kills_at_random_moments_leave_the_bits_of_a_run_that_nobody_touched
 
 
 @pytest.mark.slow
-def test_a_cancelled_experiment_can_be_resumed_to_its_end(
-    processes: Processes, researcher: User, dataset: Dataset
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_cancelled_experiment_can_be_resumed_to_its_end_even_without_its_checkpoint(
+    processes: Processes, researcher: User, dataset: Dataset, context: Flask, is_lost: bool
 ) -> None:
     experiment = queue_experiment(researcher, dataset, epochs=40)
     processes.worker()
     wait_for(experiment, has_epochs(2))
     experiments.cancel(experiment, researcher)
     wait_for(experiment, lambda row: row.status == "cancelled")
+    if is_lost:
+        context.extensions["store"].delete(experiment.checkpoint_sha256)
     experiments.resume(experiment, researcher)
     wait_for(experiment, lambda row: row.status == "succeeded")
     assert [epoch.number for epoch in experiment.epochs] == list(range(1, 41))
     assert experiment.attempts == 2
+    assert experiment.epochs[0].attempt == (2 if is_lost else 1)
 
 
 def test_cancelled_in_the_queue_means_never_started(processes: Processes, researcher: User, dataset: Dataset) -> None:
