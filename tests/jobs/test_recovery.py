@@ -108,7 +108,7 @@ def test_a_killed_database_costs_an_attempt_and_not_the_run(settings: Settings) 
             researcher = factories.make_user("researcher")
             dataset = factories.make_dataset(user=researcher, train=28, validation=6, test=6, source_name="drawn")
             experiment = queue_experiment(researcher, dataset, epochs=60)
-            started = processes.worker(), processes.janitor()
+            started = processes.warm_worker(), processes.janitor()
             wait_for(experiment, has_epochs(2))
             db.session.rollback()
             server.kill()
@@ -126,7 +126,7 @@ def test_a_database_that_is_away_for_a_while_costs_an_attempt_and_not_the_run(
     processes: Processes, researcher: User, dataset: Dataset, settings: Settings
 ) -> None:
     experiment = queue_experiment(researcher, dataset, epochs=60)
-    processes.worker()
+    processes.warm_worker()
     processes.janitor()
     wait_for(experiment, has_epochs(2))
     with contextlib.closing(sqlite3.connect(settings.data_dir / "platform.db", isolation_level=None)) as blocker:
@@ -144,7 +144,7 @@ def test_a_queue_that_is_away_for_a_while_costs_a_running_experiment_nothing(
     context.extensions["redis"] = queue.connect(valkey.url)
     with contextlib.closing(Processes(settings.model_copy(update={"redis_url": valkey.url}))) as processes:
         experiment = queue_experiment(researcher, dataset, epochs=LONG)
-        worker = processes.worker()
+        worker = processes.warm_worker()
         wait_for(experiment, has_epochs(1))
         valkey.stop()
         time.sleep(7)  # RQ's worker looks after its child every five seconds
@@ -190,7 +190,7 @@ def test_cancel_does_not_wait_for_the_end_of_a_long_step(
 ) -> None:
     slow = {"network": "resnet18", "image_size_px": 512, "batch_size": 28}  # one step: tens of seconds
     experiment = queue_experiment(researcher, dataset, epochs=1, **slow)
-    worker = processes.worker()
+    worker = processes.warm_worker()
     wait_for(experiment, lambda row: row.phase.endswith("%"))
     horse = children_of(worker.pid)[0]
     time.sleep(3)  # the images are decoded; the step is on its way
@@ -237,7 +237,7 @@ def test_a_cancelled_experiment_can_be_resumed_to_its_end_even_without_its_check
     processes: Processes, researcher: User, dataset: Dataset, context: Flask, is_lost: bool
 ) -> None:
     experiment = queue_experiment(researcher, dataset, epochs=40)
-    processes.worker()
+    processes.warm_worker()
     wait_for(experiment, has_epochs(2))
     experiments.cancel(experiment, researcher)
     wait_for(experiment, lambda row: row.status == "cancelled")
