@@ -27,6 +27,12 @@ import ml.release, torch._dynamo
 from jobs.worker import main
 main()
 """
+# The janitor as it is, with rounds that follow each other sooner.
+BUSY_JANITOR = """
+from jobs import janitor
+janitor.ROUND_INTERVAL_S = 1.0
+janitor.main()
+"""
 
 
 class Processes:
@@ -50,7 +56,7 @@ class Processes:
         return self.start("-c", WARM_WORKER)
 
     def janitor(self) -> "subprocess.Popen[bytes]":
-        return self.start("-m", "jobs.janitor")
+        return self.start("-c", BUSY_JANITOR)
 
     def close(self) -> None:
         for process in self.started:
