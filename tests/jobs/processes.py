@@ -51,12 +51,12 @@ class Processes:
     def worker(self) -> "subprocess.Popen[bytes]":
         return self.start("-m", "jobs.worker")
 
-    def warm_worker(self) -> "subprocess.Popen[bytes]":
+    def warm_worker(self, **environment: str) -> "subprocess.Popen[bytes]":
         """A worker for tests of many jobs: it starts slowly, and its jobs at once. On the CPU only."""
-        return self.start("-c", WARM_WORKER)
+        return self.start("-c", WARM_WORKER, **environment)
 
-    def janitor(self) -> "subprocess.Popen[bytes]":
-        return self.start("-c", BUSY_JANITOR)
+    def janitor(self, **environment: str) -> "subprocess.Popen[bytes]":
+        return self.start("-c", BUSY_JANITOR, **environment)
 
     def close(self) -> None:
         for process in self.started:

@@ -3,12 +3,12 @@
 import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -16,7 +16,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from tests import factories, servers
-from tests.jobs.processes import WARM_WORKER, Processes
+from tests.jobs.processes import Processes
 from tests.ml.factories import encoded, noise
 from tests.sites import children_of, is_healthy, wait_until
 from webapp.models import Evaluation, Experiment, ModelVersion, User, db
@@ -47,15 +47,19 @@ class Cluster:
         self.processes, self.folder, self.headers = processes, folder, headers
         self.ports: list[int] = []
 
-    def add(self, *arguments: str, **environment: str) -> Any:
+    def new_disk(self) -> dict[str, str]:
+        """Where the process that is started next has its own files."""
         disk = self.folder / f"disk-{len(self.processes.started)}"
-        own = {"APP_DATA_DIR": str(disk), "APP_CACHE_DIR": str(disk / "cache")}
-        return self.processes.start(*arguments, **own, **environment)
+        return {"APP_DATA_DIR": str(disk), "APP_CACHE_DIR": str(disk / "cache")}
 
     def add_web(self) -> None:
         (port,) = servers.free_ports(1)
         self.ports.append(port)
-        self.add("-m", "gunicorn", "--config", "python:webapp.gunicorn", "wsgi:app", APP_PORT=str(port))
+        command = ("-m", "gunicorn", "--config", "python:webapp.gunicorn", "wsgi:app")
+        self.processes.start(*command, APP_PORT=str(port), **self.new_disk())
+
+    def add_worker(self) -> "subprocess.Popen[bytes]":
+        return self.processes.warm_worker(**self.new_disk())
 
     def answered_by(self, port: int) -> int:
         """The version that answers there."""
@@ -105,15 +109,15 @@ def test_a_cluster_does_all_its_work_once_whatever_falls_over(
     queued = [factories.make_experiment(dataset, researcher).id for _ in range(EXPERIMENTS)]
     for _ in range(2):
         cluster.add_web()
-    workers = [cluster.add("-c", WARM_WORKER) for _ in range(3)]
-    cluster.add("-m", "jobs.janitor")
+    workers = [cluster.add_worker() for _ in range(3)]
+    cluster.processes.janitor(**cluster.new_disk())
     wait_until(lambda: all(is_healthy(port) for port in cluster.ports))
 
     with asked_all_the_time(cluster) as answers:
         wait_until(lambda: bool(children_of(workers[0].pid)) and statuses(queued)["running"] == 3)
         for pid in (workers[0].pid, *children_of(workers[0].pid)):
             os.kill(pid, signal.SIGKILL)
-        cluster.add("-c", WARM_WORKER)
+        cluster.add_worker()
         wait_until(lambda: statuses(queued)["succeeded"] >= 2)
         valkey.restart()
         url = f"http://127.0.0.1:{cluster.ports[0]}/api/v1/versions/{second}/activate"
