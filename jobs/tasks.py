@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from jobs import ingestion, rates, scoring
+from jobs.attempt import HandedOver
 from jobs.work import Work, run
 from ml.artifact import Card
 from ml.config import Split, TrainConfig
@@ -98,13 +99,15 @@ def _train(work: Work) -> None:
 
 
 def _checkpoint(work: Work, stack: contextlib.ExitStack, sha256: str) -> Path | None:
-    """The file to resume from; None, and training begins anew, where the store has lost or damaged it."""
+    """The file to resume from; None, and training begins anew, where the store has lost or damaged it.
+
+    The row names it until the first new epoch is kept: a bucket that was the wrong one may be put right before.
+    """
     try:
         path = stack.enter_context(work.store.fetch(sha256))
         verify(path, sha256)
     except (MissingObject, DamagedObject) as error:
         log.warning("checkpoint_lost", exc_info=error, extra={"row_id": work.attempt.row_id})
-        work.attempt.save(checkpoint_sha256=None, checkpoint_epoch=0)
         return None
     return path
 
@@ -141,25 +144,30 @@ def _keep_checkpoint(work: Work, path: Path, epoch: int) -> None:
 
 
 def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
-    """Writes the epoch over that of a lost attempt, points to its checkpoint, and forgets an older one.
+    """Writes the epoch in place of what an earlier attempt knew of it and of later ones, and points to its checkpoint.
 
-    The checkpoint before stays: a database that crashes may come back without the last epoch. Workers that were lost
-    before are forgiven: the run gets on.
+    Workers that were lost before are forgiven: the run gets on. Raises HandedOver where the database has crashed and
+    come back without the epoch before: the next attempt goes on from what the row names.
     """
-    row = db.session.scalar(
-        select(Epoch).where(Epoch.experiment_id == work.attempt.row_id, Epoch.number == result.number)
-    ) or Epoch(experiment_id=work.attempt.row_id)
-    for name, value in {**result.model_dump(), "attempt": attempt_number}.items():
-        setattr(row, name, value)
-    db.session.add(row)
-    before = db.session.scalar(select(Experiment.checkpoint_sha256).where(Experiment.id == work.attempt.row_id))
+    named = select(Experiment.checkpoint_sha256, Experiment.checkpoint_epoch)
+    before, number_before = db.session.execute(named.where(Experiment.id == work.attempt.row_id)).one()
+    if number_before < result.number - 1:
+        raise HandedOver(f"attempt {work.attempt.token}")
+    earlier = Epoch.experiment_id == work.attempt.row_id, Epoch.number >= result.number
+    db.session.execute(delete(Epoch).where(*earlier))
+    db.session.add(Epoch(experiment_id=work.attempt.row_id, attempt=attempt_number, **result.model_dump()))
     work.attempt.save(checkpoint_sha256=work.checkpoint_sha256, checkpoint_epoch=result.number, losses=0)
+    _forget_outdated(work, before)
+    db.session.remove()
+
+
+def _forget_outdated(work: Work, before: str | None) -> None:
+    """Removes the checkpoint of two epochs ago. That of `before` stays: a crash may take back the last epoch."""
     outdated, work.checkpoint_before_sha256 = work.checkpoint_before_sha256, before
     if outdated and outdated not in (before, work.checkpoint_sha256):
         still_used = db.session.scalar(select(Experiment.id).where(Experiment.checkpoint_sha256 == outdated).limit(1))
         if still_used is None:
             work.store.delete(outdated)
-    db.session.remove()
 
 
 def _publish(

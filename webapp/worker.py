@@ -20,6 +20,13 @@ class Worker(ThreadWorker):
         self._may_stay = threading.BoundedSemaphore(self.cfg.threads // 2)
         super().init_process()
 
+    def is_parent_alive(self) -> bool:
+        """Whether the master lives; without it the worker ends, and no thread stays."""
+        is_alive = bool(super().is_parent_alive())
+        if not is_alive:
+            self.alive = False
+        return is_alive
+
     def handle(self, conn: TConn) -> Any:
         """Whether the connection is kept, once no request comes at once."""
         is_kept = super().handle(conn)

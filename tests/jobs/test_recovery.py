@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from jobs import janitor, tasks
-from jobs.attempt import Attempt
+from jobs.attempt import Attempt, HandedOver
 from jobs.recovery import release_lost
 from jobs.work import Work
 from ml.errors import Superseded
@@ -83,43 +83,89 @@ def test_a_worker_that_is_killed_alone_takes_its_child_with_it(
     assert experiment.losses == 1
 
 
-def test_the_checkpoint_before_the_last_is_kept_and_older_ones_are_not(
-    context: Flask, researcher: User, dataset: Dataset, tmp_path: Path
-) -> None:
-    experiment = queue_experiment(researcher, dataset, epochs=4)
-    attempt = Attempt.claim(context, Experiment, experiment.id)
-    assert attempt is not None
-    work, path, kept = Work(context, attempt, tmp_path), tmp_path / "checkpoint", []
-    figures = dict.fromkeys(EpochResult.model_fields, 0.5)
-    for number in (1, 2, 3, 4):
-        path.write_text(f"epoch {number}")
-        tasks._keep_checkpoint(work, path, number)
-        tasks._save_epoch(work, 1, EpochResult(**figures | {"number": number}))
-        kept.append(work.checkpoint_sha256)
-    there = {address for address, _ in context.extensions["store"].addresses()}
+class Run:
+    """An experiment as its task sees it, at whose end of an epoch nothing is trained."""
+
+    def __init__(self, context: Flask, user: User, dataset: Dataset, folder: Path) -> None:
+        self.row = queue_experiment(user, dataset, epochs=9)
+        self.context, self.folder, self.store = context, folder, context.extensions["store"]
+
+    def begin(self) -> None:
+        attempt = Attempt.claim(self.context, Experiment, self.row.id)
+        assert attempt is not None
+        self.work = Work(self.context, attempt, self.folder)
+
+    def save(self, number: int) -> str:
+        """The sha256 of the checkpoint of the epoch that ends."""
+        db.session.refresh(self.row)
+        path = self.folder / "checkpoint"
+        path.write_text(f"epoch {number} of attempt {self.row.attempts}")
+        tasks._keep_checkpoint(self.work, path, number)
+        figures = dict.fromkeys(EpochResult.model_fields, 0.5)
+        tasks._save_epoch(self.work, self.row.attempts, EpochResult(**figures | {"number": number}))
+        db.session.add(self.row)
+        db.session.refresh(self.row)
+        return str(self.row.checkpoint_sha256)
+
+    def hand_over(self) -> None:
+        db.session.rollback()
+        self.work.attempt.release()
+
+    def epochs(self) -> list[tuple[int, int]]:
+        """Number and attempt of each."""
+        db.session.refresh(self.row)
+        return [(epoch.number, epoch.attempt) for epoch in self.row.epochs]
+
+
+@pytest.fixture
+def one_run(context: Flask, researcher: User, dataset: Dataset, tmp_path: Path) -> Run:
+    run = Run(context, researcher, dataset, tmp_path)
+    run.begin()
+    return run
+
+
+def test_the_checkpoint_before_the_last_is_kept_and_older_ones_are_not(one_run: Run) -> None:
+    kept = [one_run.save(number) for number in (1, 2, 3, 4)]
+    there = {address for address, _ in one_run.store.addresses()}
     assert there & set(kept) == {*kept[-2:]}
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged"])
-def test_nothing_is_resumed_from_a_checkpoint_that_the_store_no_longer_has(
-    context: Flask, researcher: User, dataset: Dataset, tmp_path: Path, fault: str
-) -> None:
-    store = context.extensions["store"]
-    sha256 = store.keep(io.BytesIO(b"epoch 4"))
-    experiment = queue_experiment(researcher, dataset, epochs=9)
-    experiment.checkpoint_sha256, experiment.checkpoint_epoch = sha256, 4
-    db.session.commit()
-    attempt = Attempt.claim(context, Experiment, experiment.id)
-    assert attempt is not None
+def test_nothing_is_resumed_from_a_checkpoint_that_the_store_no_longer_has(one_run: Run, fault: str) -> None:
+    sha256 = one_run.save(1)
     if fault == "missing":
-        store.delete(sha256)
+        one_run.store.delete(sha256)
     else:
-        with store.fetch(sha256) as path:
-            path.write_bytes(b"epoch 5")
+        with one_run.store.fetch(sha256) as path:
+            path.write_text("epoch 5")
     with contextlib.ExitStack() as stack:
-        assert tasks._checkpoint(Work(context, attempt, tmp_path), stack, sha256) is None
-    db.session.refresh(experiment)
-    assert (experiment.status, experiment.checkpoint_sha256, experiment.checkpoint_epoch) == ("running", None, 0)
+        assert tasks._checkpoint(one_run.work, stack, sha256) is None
+    db.session.refresh(one_run.row)
+    assert (one_run.row.status, one_run.row.checkpoint_sha256) == ("running", sha256)
+
+
+def test_a_run_that_began_anew_keeps_no_later_epoch_of_an_earlier_attempt(one_run: Run) -> None:
+    for number in (1, 2, 3):
+        one_run.save(number)
+    one_run.hand_over()
+    one_run.begin()
+    one_run.save(1)
+    assert one_run.epochs() == [(1, 2)]
+    assert one_run.row.checkpoint_epoch == 1
+
+
+def test_a_run_whose_last_epoch_a_crashed_database_forgot_leaves_no_gap(one_run: Run) -> None:
+    first = one_run.save(1)
+    one_run.save(2)
+    db.session.execute(delete(Epoch).where(Epoch.number == 2))
+    one_run.row.checkpoint_epoch, one_run.row.checkpoint_sha256 = 1, first
+    db.session.commit()
+    with pytest.raises(HandedOver):
+        one_run.save(3)
+    one_run.hand_over()
+    assert one_run.epochs() == [(1, 1)]
+    with one_run.store.fetch(first) as path:
+        assert path.read_text() == "epoch 1 of attempt 1"
 
 
 @pytest.mark.slow

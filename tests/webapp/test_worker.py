@@ -2,18 +2,22 @@
 
 import contextlib
 import http.client
+import os
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.sites import free_port, wait_until
+from tests.sites import children_of, free_port, is_alive, wait_until
 
 THREADS = 4
 CONFIG = """
@@ -31,9 +35,14 @@ APP = """
 """
 
 
+class Server(NamedTuple):
+    port: int
+    master: "subprocess.Popen[bytes]"
+
+
 @pytest.fixture(params=[THREADS])
-def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
-    """Where one process with four threads, or as many as asked for, says which of them answers."""
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """One process with four threads, or as many as asked for, that says which of them answers."""
     for name, text in (("config.py", CONFIG), ("which.py", APP)):
         (tmp_path / name).write_text(textwrap.dedent(text))
     port = free_port()
@@ -42,9 +51,14 @@ def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: answers(port))
-            yield port
+            yield Server(port, process)
         finally:
             process.terminate()
+
+
+@pytest.fixture
+def port(server: Server) -> int:
+    return server.port
 
 
 def test_requests_that_follow_at_once_are_answered_by_one_thread(port: int) -> None:
@@ -77,7 +91,7 @@ def test_busy_clients_leave_threads_for_others(port: int) -> None:
     assert all(seen)
 
 
-@pytest.mark.parametrize("port", [1], indirect=True)
+@pytest.mark.parametrize("server", [1], indirect=True)
 def test_an_only_thread_stays_with_nobody(port: int) -> None:
     with contextlib.closing(connected(port)) as waiting:
         assert who_answers(waiting)
@@ -93,6 +107,20 @@ def test_requests_that_are_sent_together_are_answered_one_after_another(port: in
     assert received.count(b"200 OK") == 2
 
 
+def test_no_client_however_busy_keeps_a_worker_whose_master_is_gone(server: Server) -> None:
+    (worker,) = children_of(server.master.pid)
+    with contextlib.closing(connected(server.port)) as connection:
+        assert who_answers(connection)
+        server.master.kill()
+        try:
+            with pytest.raises(OSError):
+                ask_for_seconds(connection, 20)
+            wait_until(lambda: not is_alive(worker), timeout_s=20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+
+
 def connected(port: int) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
 
@@ -106,6 +134,12 @@ def answers(port: int) -> bool:
 def answered(port: int) -> str:
     with contextlib.closing(connected(port)) as connection:
         return who_answers(connection)
+
+
+def ask_for_seconds(connection: http.client.HTTPConnection, seconds: float) -> None:
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < seconds:
+        who_answers(connection)
 
 
 def who_answers(connection: http.client.HTTPConnection) -> str:
