@@ -2,7 +2,9 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, g, request
 from flask_bootstrap import Bootstrap5
@@ -17,10 +19,16 @@ from webapp.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 
 
+class Site(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Flask's hook. Nothing here is async, and to ask each function of each request costs a hundred calls."""
+        return func
+
+
 def create_app(settings: Settings | None = None, store_patience_s: float = storage.PATIENCE_S) -> Flask:
     settings = settings or Settings()
     logs.configure(settings.log_level)
-    app = Flask(__name__, root_path=str(ROOT), static_folder="static", template_folder="templates")
+    app = Site(__name__, root_path=str(ROOT), static_folder="static", template_folder="templates")
     app.config.from_mapping(_flask_config(settings))
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["settings"] = settings

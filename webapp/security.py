@@ -40,6 +40,15 @@ PUBLIC = frozenset(
         "docs.page",
     }
 )
+_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+)
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 KNOWN_S = (
     0.1  # a process believes what it read of a token; a revocation waits for so long before it says that it is done
@@ -140,20 +149,21 @@ def _user_of_session(session_key: str) -> User | None:
 
 def _guard() -> Response | BaseResponse | None:
     """Refuses a request before its view runs: identity, then right, then forgery."""
-    if request.endpoint in PUBLIC:
-        if request.method in UNSAFE_METHODS:
+    endpoint, is_unsafe = request.endpoint, request.method in UNSAFE_METHODS
+    if endpoint in PUBLIC:
+        if is_unsafe:
             csrf.protect()
         return None
     who = g.actor = _identify()
     if who is None:
         return _unknown()
-    if request.endpoint is None:
+    if endpoint is None:
         return None  # nothing there: 404 or 405 by the router
-    rule: Rule | None = getattr(current_app.view_functions[request.endpoint], "rule", None)
+    rule: Rule | None = getattr(current_app.view_functions[endpoint], "rule", None)
     if rule is None or not who.may(rule):
         need = f" It needs the role '{rule.role}' and a token of scope '{rule.scope}'." if rule else ""
         return errors.respond(403, "You may not do this." + need)
-    if request.method in UNSAFE_METHODS and who.token_id is None:
+    if is_unsafe and who.token_id is None:
         csrf.protect()
     return None
 
@@ -257,14 +267,12 @@ def first_admin_code(secret: str) -> str:
 
 
 def _headers(response: Response) -> Response:
-    response.headers.setdefault(
-        "Content-Security-Policy",
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-        "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
-    )
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "same-origin")
-    response.headers.setdefault("X-Request-ID", g.get("request_id", ""))
+    """Adds what is missing. A look at all headers at once: each look at one raises an exception where it is missing."""
+    present = {name.lower() for name, _ in response.headers}
+    wanted = [*_HEADERS, ("X-Request-ID", g.get("request_id", ""))]
     if request.endpoint not in ("static", "bootstrap.static", "assets.vendor"):
-        response.headers.setdefault("Cache-Control", "no-store")
+        wanted.append(("Cache-Control", "no-store"))
+    for name, value in wanted:
+        if name.lower() not in present:
+            response.headers.add(name, value)
     return response

@@ -5,6 +5,7 @@ counting costs next to nothing, and the last request that is let through is the 
 counts alone. Attempts to log in have limits of their own (`limiter`).
 """
 
+import functools
 import math
 import threading
 import time
@@ -33,10 +34,15 @@ MOST_WINDOWS = 20_000
 
 def asker() -> str:
     """The address that asks; of IPv6 its first 64 bits, since whoever has one address of these has all of them."""
+    return _counted_as(get_remote_address())
+
+
+@functools.lru_cache(maxsize=1024)
+def _counted_as(remote: str) -> str:
     try:
-        address = ip_address(get_remote_address())
+        address = ip_address(remote)
     except ValueError:  # no address at all: a Unix socket, a name in a test
-        return get_remote_address()
+        return remote
     if isinstance(address, IPv4Address):
         return str(address)
     return str(address.ipv4_mapped or ip_network((address, 64), strict=False))

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,11 +28,13 @@ CONFIG = """
     worker_class = "webapp.worker.Worker"
 """
 APP = """
+    import os
     import threading
 
     def app(environ, start_response):
+        who = os.getpid() if environ["PATH_INFO"] == "/process" else threading.get_ident()
         start_response("200 OK", [("Content-Length", "20")])
-        return [f"{threading.get_ident():020d}".encode()]
+        return [f"{who:020d}".encode()]
 """
 
 
@@ -43,10 +46,17 @@ class Server(NamedTuple):
 @pytest.fixture(params=[THREADS])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """One process with four threads, or as many as asked for, that says which of them answers."""
+    with serving(tmp_path, threads=request.param) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving(tmp_path: Path, threads: int = THREADS, processes: int = 1) -> Iterator[Server]:
     for name, text in (("config.py", CONFIG), ("which.py", APP)):
         (tmp_path / name).write_text(textwrap.dedent(text))
     port = free_port()
-    options = ["--config", str(tmp_path / "config.py"), "--threads", str(request.param), "--bind", f"127.0.0.1:{port}"]
+    options = ["--config", str(tmp_path / "config.py"), "--threads", str(threads), "--bind", f"127.0.0.1:{port}"]
+    options += ["--workers", str(processes)]
     command = [sys.executable, "-m", "gunicorn", *options, "--pythonpath", str(tmp_path), "which:app"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
@@ -121,6 +131,24 @@ def test_no_client_however_busy_keeps_a_worker_whose_master_is_gone(server: Serv
                 os.kill(worker, signal.SIGKILL)
 
 
+def test_each_process_takes_as_many_connections_as_the_others(tmp_path: Path) -> None:
+    with serving(tmp_path, threads=16, processes=3) as server:
+        wait_until(lambda: len(processes_of(server.port, 60)) == 3)
+        evenly = [2, 2, 2]
+        wait_until(lambda: all(sorted(processes_of(server.port, 6).values()) == evenly for _ in range(7)), timeout_s=40)
+
+
+def test_a_process_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:
+    with serving(tmp_path, processes=2) as server:
+        wait_until(lambda: len(processes_of(server.port, 20)) == 2)
+        killed = children_of(server.master.pid)[0]
+        os.kill(killed, signal.SIGKILL)
+        left = processes_of(server.port, 20)
+        assert left.total() == 20
+        wait_until(lambda: len(processes_of(server.port, 20)) == 2)
+        assert f"{killed:020d}" not in processes_of(server.port, 20)
+
+
 def connected(port: int) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
 
@@ -142,6 +170,13 @@ def ask_for_seconds(connection: http.client.HTTPConnection, seconds: float) -> N
         who_answers(connection)
 
 
-def who_answers(connection: http.client.HTTPConnection) -> str:
-    connection.request("GET", "/")
+def processes_of(port: int, connections: int) -> Counter[str]:
+    """How many of so many connections, all open at once, each process answers."""
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(contextlib.closing(connected(port))) for _ in range(connections)]
+        return Counter(who_answers(connection, "/process") for connection in opened)
+
+
+def who_answers(connection: http.client.HTTPConnection, path: str = "/") -> str:
+    connection.request("GET", path)
     return connection.getresponse().read().decode()
