@@ -5,7 +5,7 @@
 On a GPU it learns from the 50,000 training images but the hundredth part that chooses the epoch, in batches of 1,024;
 the goal is 94 %. On a processor it takes every tenth image unless `--every` says otherwise: that shows that the recipe
 learns, not how well. Seconds are those of the training, with its cache of decoded images and with validation. Needs
-`cifar10-jpeg.tar.xz` in the folder `APP_TEST_DATA`; its images are JPEG, so published accuracies differ by some tenths.
+`cifar10-jpeg.tar.xz` in the folder `APP_TEST_DATA`; its images are JPEG, so published accuracies do not compare.
 """
 
 import argparse
