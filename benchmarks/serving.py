@@ -1,7 +1,8 @@
 """`/predict` of a whole site beside three other servers and beside no server at all.
 
 One MobileNetV3-small, trained and exported by the site in this run, one JPEG of 640 x 480 that is drawn here, two
-workers on each side, the load generator `wrk` with 8 connections, 10 s after a warm-up of 3 s; each side four times, all in turn.
+workers on each side, the load generator `wrk` with 8 connections, 10 s after a warm-up of 3 s; each side four times,
+all in turn.
 
 - `loop`: two processes that decode, resize and run the model, one image after another. The limit.
 - `site`: all that `make run` starts, as it starts it: token, limits, history row and metrics. The version has no guard

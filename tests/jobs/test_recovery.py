@@ -28,6 +28,7 @@ from webapp import queue
 from webapp.experiments import service as experiments
 from webapp.models import Dataset, Epoch, Experiment, User, db
 from webapp.settings import Settings
+from webapp.storage import open_store
 
 ON_BOTH = pytest.mark.parametrize("settings", ["sqlite", "postgresql"], indirect=True)
 LONG = 400  # epochs; far more than a test waits for
@@ -143,6 +144,17 @@ def test_nothing_is_resumed_from_a_checkpoint_that_the_store_no_longer_has(one_r
         assert tasks._checkpoint(one_run.work, stack, sha256) is None
     db.session.refresh(one_run.row)
     assert (one_run.row.status, one_run.row.checkpoint_sha256) == ("running", sha256)
+
+
+def test_a_damaged_copy_of_a_checkpoint_costs_nothing(one_run: Run, bucket: dict[str, str], tmp_path: Path) -> None:
+    store = one_run.work.store = open_store(Settings(data_dir=tmp_path / "machine", **bucket))
+    sha256 = store.keep(io.BytesIO(b"epoch 4"))
+    with store.fetch(sha256) as path:
+        path.write_text("epoch 5")
+    with contextlib.ExitStack() as stack:
+        found = tasks._checkpoint(one_run.work, stack, sha256)
+        assert found is not None
+        assert found.read_text() == "epoch 4"
 
 
 def test_a_run_that_began_anew_keeps_no_later_epoch_of_an_earlier_attempt(one_run: Run) -> None:

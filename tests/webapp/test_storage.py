@@ -229,6 +229,17 @@ def test_what_was_damaged_in_a_bucket_is_never_handed_out(tmp_path: Path, bucket
     assert not list(tmp_path.rglob(f"*{ADDRESS}*"))
 
 
+def test_a_copy_that_is_found_damaged_is_brought_anew(tmp_path: Path, bucket: dict[str, str]) -> None:
+    store = open_store(Settings(data_dir=tmp_path, **bucket))
+    kept(store)
+    with store.fetch(ADDRESS) as path:
+        path.write_bytes(DATA[:-1] + b"!")
+    with pytest.raises(DamagedObject), store.fetch(ADDRESS) as path:
+        verify(path, ADDRESS)
+    with store.fetch(ADDRESS) as path:
+        assert path.read_bytes() == DATA
+
+
 @pytest.mark.parametrize("fault", [{"s3_endpoint_url": "http://127.0.0.1:9"}, {"s3_secret_access_key": "another"}])
 def test_a_bucket_that_does_not_answer_or_refuses_is_away(
     tmp_path: Path, bucket: dict[str, str], fault: dict[str, str]
