@@ -7,6 +7,7 @@ all in turn.
 - `loop`: two processes that decode, resize and run the model, one image after another. The limit.
 - `site`: all that `make run` starts, as it starts it: token, limits, history row and metrics. The version has no guard
   against foreign images, which the others do not have either; `site, guarded` is one that has it.
+- `flask`: the smallest Flask application under Gunicorn's two `sync` processes, on the site's own packages.
 - `mosec`, `litserve`, `bentoml`: each in an environment of its own (`benchmarks/peers`), with the same decoder and the
   same runtime on one thread; neither tokens nor rows.
 
@@ -47,6 +48,7 @@ from webapp.demo import Site
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "benchmarks" / "peers"
 CONNECTIONS, SECONDS, WARM_UP_S, ROUNDS, PROCESSES = 8, 10, 3, 4, 2
+OTHERS = ("flask", *PEERS)
 BOUNDARY = "an-image"
 SAMPLED_S = 5.0
 VARIANTS: dict[str, dict[str, str]] = {
@@ -144,16 +146,16 @@ class Bench:
 
     def compare(self) -> None:
         """Prints the table and the figures."""
-        sides = {name: Measured() for name in ("loop", "site", "site, guarded", *PEERS)}
+        sides = {name: Measured() for name in ("loop", "site", "site, guarded", *OTHERS)}
         for _ in range(ROUNDS):
             sides["loop"].add({"per_s": self._loop()})
             for name, guard in (("site", False), ("site, guarded", True)):
                 sides[name].add(self._served_by_the_site(guard))
-            for peer in PEERS:
+            for peer in OTHERS:
                 sides[peer].add(self._served_by(peer))
         _print_table(sides)
         site = sides["site"]
-        ratios = {f"vs_{name}": round(mean(site.per_s) / mean(sides[name].per_s), 3) for name in ("loop", *PEERS)}
+        ratios = {f"vs_{name}": round(mean(site.per_s) / mean(sides[name].per_s), 3) for name in ("loop", *OTHERS)}
         ratios["p99_over_p50"] = round(mean(site.p99_ms) / mean(site.p50_ms), 2)
         print(json.dumps(ratios | {"per_s": round(mean(site.per_s), 1)}))
 
@@ -183,16 +185,19 @@ class Bench:
         return Target(f"{site.url}/predict", self.image, "image/jpeg", f"Bearer {self.token}")
 
     def _served_by(self, peer: str) -> dict[str, float]:
-        port, python = _free_port(), python_of(peer)
+        port, python = _free_port(), python_of(peer) if peer in PEERS else sys.executable
         multipart = f"multipart/form-data; boundary={BOUNDARY}"
+        bind = ["--bind", f"127.0.0.1:{port}", "--workers", str(PROCESSES)]
         commands = {
+            "flask": ["-m", "gunicorn", "--no-control-socket", *bind, "benchmarks.peers.flask_app:app"],
             "mosec": [str(HERE / "mosec_app.py"), "--address", "127.0.0.1", "--port", str(port)],
             "litserve": [str(HERE / "litserve_app.py"), str(port)],
             "bentoml": ["-m", "bentoml", "serve", "benchmarks.peers.bentoml_app:Model", "--port", str(port)],
         }
         target = Target(f"http://127.0.0.1:{port}/predict", self.form, multipart)
-        if peer == "mosec":
-            target = Target(f"http://127.0.0.1:{port}/inference", self.image, "image/jpeg")
+        if peer in ("flask", "mosec"):
+            path = "inference" if peer == "mosec" else "predict"
+            target = Target(f"http://127.0.0.1:{port}/{path}", self.image, "image/jpeg")
         log = self.folder / f"{peer}.log"
         with _running([str(python), *commands[peer]], log, self._environment()) as process:
             _wait(target.url, process, log, target)
