@@ -58,6 +58,11 @@ def test_views_and_models_change_no_state() -> None:
     assert not {path for path in found if path.endswith(stateless)}
 
 
+def test_no_function_is_async() -> None:
+    """`webapp.Site` calls whatever it calls without asking."""
+    assert not occurrences(r"\basync def\b", "webapp")
+
+
 def test_nothing_that_is_read_can_run_code() -> None:
     calls = r"\b(pickle|marshal|shelve|dill|joblib)\.(load|Unpickler|open)|(?<![\w.])(eval|exec)\("
     options = r"allow_pickle\s*=\s*True|weights_only\s*=\s*False"

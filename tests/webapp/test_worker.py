@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import math
 import os
 import signal
 import socket
@@ -17,13 +18,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from gunicorn.workers.gthread import ThreadWorker
 
 from tests.sites import children_of, free_port, is_alive, wait_until
+from webapp import held, worker
 
 THREADS = 4
 CONFIG = """
-    from webapp import worker
+    from webapp import held, worker
 
+    held.FRESH_S = {is_fresh_s}
     worker.STAYS_S = 60  # long enough for a slow machine
     worker_class = "webapp.worker.Worker"
 """
@@ -36,6 +40,7 @@ APP = """
         start_response("200 OK", [("Content-Length", "20")])
         return [f"{who:020d}".encode()]
 """
+LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 class Server(NamedTuple):
@@ -51,8 +56,10 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def serving(tmp_path: Path, threads: int = THREADS, processes: int = 1) -> Iterator[Server]:
-    for name, text in (("config.py", CONFIG), ("which.py", APP)):
+def serving(
+    tmp_path: Path, threads: int = THREADS, processes: int = 1, is_fresh_s: float = held.FRESH_S
+) -> Iterator[Server]:
+    for name, text in (("config.py", CONFIG.format(is_fresh_s=is_fresh_s)), ("which.py", APP)):
         (tmp_path / name).write_text(textwrap.dedent(text))
     port = free_port()
     options = ["--config", str(tmp_path / "config.py"), "--threads", str(threads), "--bind", f"127.0.0.1:{port}"]
@@ -138,15 +145,43 @@ def test_each_process_takes_as_many_connections_as_the_others(tmp_path: Path) ->
         wait_until(lambda: all(sorted(processes_of(server.port, 6).values()) == evenly for _ in range(7)), timeout_s=40)
 
 
-def test_a_process_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:
-    with serving(tmp_path, processes=2) as server:
+def test_a_process_that_stands_still_is_waited_for_once(tmp_path: Path) -> None:
+    with serving(tmp_path, processes=2, is_fresh_s=60) as server, contextlib.ExitStack() as stack:
         wait_until(lambda: len(processes_of(server.port, 20)) == 2)
-        killed = children_of(server.master.pid)[0]
-        os.kill(killed, signal.SIGKILL)
-        left = processes_of(server.port, 20)
-        assert left.total() == 20
-        wait_until(lambda: len(processes_of(server.port, 20)) == 2)
-        assert f"{killed:020d}" not in processes_of(server.port, 20)
+        stopped = children_of(server.master.pid)[0]
+        os.kill(stopped, signal.SIGSTOP)
+        stack.callback(os.kill, stopped, signal.SIGCONT)
+        for _ in range(500):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answered(server.port) != f"{stopped:020d}"
+
+
+def test_a_process_that_ended_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    monkeypatch.setattr(ThreadWorker, "run", lambda self: ended.append(self))
+    one = worker.Worker.__new__(worker.Worker)
+    one.age, one.alive, one.nr_conns = 7, True, 0
+    one._tell()
+    one.run()
+    assert ended == [one]
+    assert held.fewest() == math.inf
+
+
+def test_clients_that_do_not_close_keep_nobody_waiting(port: int) -> None:
+    with contextlib.ExitStack() as stack:
+        lingering = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(12)]
+        for one in lingering:
+            one.sendall(LAST)
+        assert answered(port)
+        assert all(received_from(one)[-20:].isdigit() for one in lingering)
+
+
+def test_a_client_that_does_not_close_is_closed(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as lingering:
+        lingering.sendall(LAST)
+        received_from(lingering)
+        wait_until(lambda: is_refused(lingering), timeout_s=20)
 
 
 def connected(port: int) -> http.client.HTTPConnection:
@@ -162,6 +197,23 @@ def answers(port: int) -> bool:
 def answered(port: int) -> str:
     with contextlib.closing(connected(port)) as connection:
         return who_answers(connection)
+
+
+def received_from(connection: socket.socket) -> bytes:
+    """All that comes until the server has ended its side."""
+    received = b""
+    while data := connection.recv(4096):
+        received += data
+    return received
+
+
+def is_refused(connection: socket.socket) -> bool:
+    """Whether what is sent on meets nobody any more."""
+    try:
+        connection.sendall(b"x")
+    except OSError:
+        return True
+    return False
 
 
 def ask_for_seconds(connection: http.client.HTTPConnection, seconds: float) -> None:
