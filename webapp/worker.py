@@ -76,7 +76,7 @@ class Worker(ThreadWorker):
             sock.setblocking(False)
             sock.shutdown(socket.SHUT_WR)
             self.poller.register(sock, selectors.EVENT_READ, self._drain)
-        except OSError:
+        except (OSError, KeyError, ValueError):  # closed already: by the client, or by Gunicorn after an error
             self._close(sock)
 
     def _drain(self, sock: socket.socket) -> None:
