@@ -103,13 +103,15 @@ def _checkpoint(work: Work, stack: contextlib.ExitStack, sha256: str) -> Path | 
 
     The row names it until the first new epoch is kept: a bucket that was the wrong one may be put right before.
     """
+    fault: Exception | None = None
     for _ in range(2):  # where only this machine's copy is damaged, the second one is sound
         try:
             with work.store.fetch(sha256) as path:
                 verify(path, sha256)
             return stack.enter_context(work.store.fetch(sha256))
         except (MissingObject, DamagedObject) as error:
-            log.warning("checkpoint_lost", exc_info=error, extra={"row_id": work.attempt.row_id})
+            fault = error
+    log.warning("checkpoint_lost", exc_info=fault, extra={"row_id": work.attempt.row_id})
     return None
 
 

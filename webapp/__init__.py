@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 class Site(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Flask's hook. Nothing here is async, and to ask each function of each request costs a hundred calls."""
+        """Flask's hook. Nothing here is async, and to ask each function of each request costs dozens of calls."""
         return func
 
 
