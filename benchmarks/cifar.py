@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ml import device, training
-from ml.config import ArchiveLimits, IngestOptions, SplitShares, TrainConfig
+from ml.config import TrainConfig
 from ml.ingest import Ingested, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions, SplitShares
 from ml.pack import PackReader
 from ml.presets import presets
 from ml.release import release

@@ -117,8 +117,8 @@ def _run_side(side: str, archive: Path) -> None:
 
 
 def _platform(archive: Path, folder: Path) -> int:
-    from ml.config import ArchiveLimits, IngestOptions
     from ml.ingest import ingest
+    from ml.ingest_options import ArchiveLimits, IngestOptions
 
     return ingest(archive, folder, IngestOptions(), ArchiveLimits()).report.images
 

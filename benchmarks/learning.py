@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from ml import intervals, metrics, training
 from ml.artifact import Card
-from ml.config import ArchiveLimits, IngestOptions
 from ml.evaluation import evaluate_split
 from ml.ingest import MANIFEST_NAME, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.intervals import Score
 from ml.manifest import Manifest
 from ml.metrics import Metrics

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import cast
 
 from ml import networks, quantization, synthetic, training
-from ml.config import ArchiveLimits, IngestOptions, TrainConfig
+from ml.config import TrainConfig
 from ml.ingest import Ingested, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.pack import PackReader
 from ml.release import release
 from ml.threads import share_cores

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import metrics, splits, training
-from ml.config import ArchiveLimits, IngestOptions
 from ml.evaluation import Evaluated
 from ml.ingest import Ingested, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.manifest import Manifest
 from ml.metrics import Score
 from ml.pack import PackReader

@@ -27,8 +27,9 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from ml import device, ingest, networks, synthetic, training, weights
-from ml.config import ArchiveLimits, IngestOptions, Split, TrainConfig
+from ml.config import Split, TrainConfig
 from ml.images import InputSpec, to_input
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.manifest import Manifest
 from ml.networks import Network
 from ml.pack import PackReader

@@ -23,8 +23,9 @@ from sqlalchemy import insert, text
 
 from benchmarks.serving import photograph
 from ml import training
-from ml.config import ArchiveLimits, IngestOptions, TrainConfig
+from ml.config import TrainConfig
 from ml.ingest import Ingested, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.pack import PackReader
 from ml.release import release
 from ml.synthetic import write_archive

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from jobs.work import Work
 from ml import ingest as ingestion
 from ml import preview, revision, sources
-from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadArchive, BadConfig
 from ml.ingest import IngestReport
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.outline import Outline
 from webapp.models import Dataset, db
 

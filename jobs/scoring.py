@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from jobs.work import Work
 from ml.archive import unlabelled
-from ml.config import ArchiveLimits
 from ml.errors import BadArchive
+from ml.ingest_options import ArchiveLimits
 from webapp.models import BatchPrediction, db
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from ml.archive import Candidate
 from ml.artifact import Card
-from ml.config import SPLITS, ArchiveLimits, IngestOptions, TrainConfig
+from ml.config import SPLITS, TrainConfig
 from ml.errors import BadConfig, MlError
 from ml.ingest import MANIFEST_NAME, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.manifest import Manifest
 from ml.metrics import Metrics, Score
 from ml.pack import PackReader

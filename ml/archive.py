@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ml import cifar, containers, dicom, grouping, images, masks, npz
 from ml.budget import Budget
-from ml.config import ArchiveLimits, Split
+from ml.config import Split
 from ml.containers import Entry, Span
 from ml.errors import BadArchive, BadImage
 from ml.images import Header
+from ml.ingest_options import ArchiveLimits
 from ml.labels import MAX_MB, NAMES, Row, Table
 from ml.layout import Anywhere, Layout, LeftOut, image_path, may_be_dicom, printable
 from ml.patterns import Pattern

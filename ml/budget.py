@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ml.config import ArchiveLimits
 from ml.errors import BadArchive
+from ml.ingest_options import ArchiveLimits
 
 _MB = 1_000_000
 _RATIO_FROM_BYTES = 100 * _MB

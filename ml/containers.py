@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ml.budget import DAMAGE, Budget, damage_reported
-from ml.config import ArchiveLimits
 from ml.errors import BadArchive, BadImage
+from ml.ingest_options import ArchiveLimits
 
 _CHUNK_BYTES = 1 << 20
 _TAR_HEADER_BYTES = 1 << 20  # tarfile reads the extensions of a header whole

@@ -12,8 +12,9 @@ from typing import Self, cast
 
 from ml import manifest, quality, similarity, splits
 from ml.archive import Candidate, look
-from ml.config import ArchiveLimits, Frozen, IngestOptions, Split, SplitShares
+from ml.config import Frozen, Split
 from ml.errors import BadArchive, BadConfig
+from ml.ingest_options import ArchiveLimits, IngestOptions, SplitShares
 from ml.intake import Intake, Packed
 from ml.manifest import ImageRow, Manifest, propose_positive_class
 from ml.outline import Outline

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from ml.archive import Candidate
-from ml.config import ArchiveLimits, IngestOptions, Split
+from ml.config import Split
 from ml.errors import BadImage
 from ml.fingerprints import Fingerprints
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.looking import IMAGES_AT_ONCE, Decode, Looking, Seen, is_small
 from ml.pack import PackWriter
 from ml.patterns import Pattern

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.budget import Budget, damage_reported
-from ml.config import ArchiveLimits, Split
+from ml.config import Split
 from ml.containers import check_directory
 from ml.errors import BadArchive
 from ml.images import Header, ImageArray
+from ml.ingest_options import ArchiveLimits
 
 _SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 _EXPECTED = "Expected are the arrays {train,val,test}_{images,labels}."

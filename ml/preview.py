@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml.archive import Archive, Candidate, look
-from ml.config import ArchiveLimits, Frozen, IngestOptions
+from ml.config import Frozen
 from ml.errors import BadImage
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.manifest import propose_positive_class
 from ml.patterns import Pattern
 from ml.quality import Refused

@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import Field
 
 from ml import quality, splits
-from ml.config import ArchiveLimits, Frozen, Split, SplitShares
+from ml.config import Frozen, Split
 from ml.errors import BadConfig
 from ml.ingest import IngestReport, reported
+from ml.ingest_options import ArchiveLimits, SplitShares
 from ml.manifest import ImageRow, Manifest, propose_positive_class
 from ml.pack import PackReader, PackWriter
 

@@ -10,9 +10,10 @@ import requests
 
 from ml import synthetic
 from ml.archive import Candidate, candidates
-from ml.config import ArchiveLimits, Split
+from ml.config import Split
 from ml.errors import MissingSource
 from ml.images import Header, ImageArray
+from ml.ingest_options import ArchiveLimits
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = (10, 60)  # to connect, between two packets

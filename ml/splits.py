@@ -10,8 +10,9 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar, get_args
 
-from ml.config import Split, SplitShares
+from ml.config import Split
 from ml.errors import BadConfig
+from ml.ingest_options import SplitShares
 from ml.joining import joined
 
 Side = TypeVar("Side", bound=Hashable)

@@ -10,7 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ml.config import IngestOptions, TrainConfig
+from ml.config import TrainConfig
+from ml.ingest_options import IngestOptions
 from ml.synthetic import write_archive
 from tests.sites import children_of
 from webapp.datasets import service as datasets

@@ -7,7 +7,8 @@ import pytest
 from flask import Flask
 
 from ml import scored
-from ml.config import IngestOptions, TrainConfig
+from ml.config import TrainConfig
+from ml.ingest_options import IngestOptions
 from tests.jobs.processes import Processes, queue_experiment, upload, wait_for
 from webapp.datasets import service as datasets
 from webapp.datasets.service import store

@@ -10,8 +10,8 @@ import pytest
 
 from ml import containers
 from ml.archive import candidates, look
-from ml.config import ArchiveLimits
 from ml.errors import BadArchive, BadImage
+from ml.ingest_options import ArchiveLimits
 from tests.ml.factories import encoded, files, noise, tar_of, zip_of
 
 Refused = dict[str, str]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ml.archive import candidates, look
-from ml.config import ArchiveLimits
 from ml.errors import BadArchive
+from ml.ingest_options import ArchiveLimits
 from tests.ml.factories import tar_of
 
 PIXELS = np.arange(4 * 3072, dtype=np.uint32).astype(np.uint8).reshape(4, 3072)

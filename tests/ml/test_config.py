@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from ml.config import IngestOptions, TrainConfig
+from ml.config import TrainConfig
+from ml.ingest_options import IngestOptions
 
 
 def test_one_epoch_needs_no_other_setting() -> None:

@@ -25,9 +25,9 @@ from pydicom.uid import (
 )
 
 from ml import dicom, images
-from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadImage
 from ml.ingest import ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.preview import preview
 from tests.ml.factories import zip_of
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadArchive, BadConfig
 from ml.ingest import MANIFEST_NAME, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from tests.ml.hostile import CASES
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadArchive, BadConfig, Cancelled
 from ml.images import pixel_sha256
 from ml.ingest import MANIFEST_NAME, Ingested, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.manifest import ImageRow, Manifest
 from ml.pack import PackReader
 from tests.ml.factories import encoded, files, medmnist, noise, npz_of, tar_of, zip_of

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml.archive import Candidate, candidates, look
-from ml.config import ArchiveLimits
 from ml.errors import BadArchive
+from ml.ingest_options import ArchiveLimits
 from ml.labels import Table
 from tests.ml.factories import encoded, noise, zip_of
 

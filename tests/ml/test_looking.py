@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 import pytest
 
-from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadImage
 from ml.images import ImageArray, ImageFile
 from ml.ingest import ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.looking import IMAGES_AT_ONCE, Looking, Seen, look
 from tests.ml.factories import encoded, files, noise, zip_of
 

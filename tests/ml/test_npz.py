@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ml.archive import candidates
-from ml.config import ArchiveLimits
 from ml.errors import BadArchive
+from ml.ingest_options import ArchiveLimits
 from tests.ml.factories import medmnist, npz_of, zip_of
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadConfig
 from ml.ingest import ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.patterns import Pattern
 from ml.preview import examples, preview
 from tests.ml.factories import encoded, files, medmnist, noise, npz_of, zip_of

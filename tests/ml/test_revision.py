@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.config import ArchiveLimits, IngestOptions
 from ml.errors import BadConfig, Cancelled
 from ml.ingest import Ingested, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.manifest import Manifest
 from ml.pack import PackReader, PackWriter
 from ml.revision import Change, Revised, revise

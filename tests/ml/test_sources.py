@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ml import sources
-from ml.config import ArchiveLimits
 from ml.errors import Cancelled, MissingSource
+from ml.ingest_options import ArchiveLimits
 from ml.sources import SOURCES, Published, candidates_of
 from tests.ml.factories import medmnist, npz_of
 from tests.ml.file_server import serving

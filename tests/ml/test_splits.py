@@ -2,8 +2,9 @@ from collections import Counter
 
 import pytest
 
-from ml.config import Split, SplitShares
+from ml.config import Split
 from ml.errors import BadConfig
+from ml.ingest_options import SplitShares
 from ml.splits import assign, complete, divided, divided_by_chance, folds, repaired, units
 
 SHARES = SplitShares()

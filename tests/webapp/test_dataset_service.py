@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from ml import images
-from ml.config import IngestOptions
+from ml.ingest_options import IngestOptions
 from tests.conftest import application
 from tests.factories import find_user, make_dataset, make_experiment, make_user, make_version
 from tests.ml import small_dataset

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ml.config import IngestOptions, TrainConfig
+from ml.config import TrainConfig
+from ml.ingest_options import IngestOptions
 from webapp import forms
 from webapp.errors import Invalid
 

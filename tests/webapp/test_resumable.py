@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from jobs import janitor
-from ml.config import IngestOptions
+from ml.ingest_options import IngestOptions
 from tests.factories import Auth, find_user, make_user
 from tests.ml.factories import files, zip_bytes
 from tests.webapp.conftest import Ingest

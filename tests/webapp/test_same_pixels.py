@@ -14,8 +14,8 @@ from PIL import Image
 
 from ml import evaluation, images
 from ml.artifact import Card
-from ml.config import ArchiveLimits, IngestOptions
 from ml.ingest import Ingested, ingest
+from ml.ingest_options import ArchiveLimits, IngestOptions
 from ml.pack import PackReader
 from ml.serving import Predictor
 from tests.factories import Auth, find_user, make_version

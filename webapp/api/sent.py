@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ml.config import Frozen, IngestOptions, TrainConfig, Variant
+from ml.config import Frozen, TrainConfig, Variant
+from ml.ingest_options import IngestOptions
 from ml.space import Plan
 from webapp.models import EVALUATED_SPLITS, MAX_ID, STUDY_KINDS
 from webapp.pagination import DEFAULT_LIMIT, MAX_LIMIT

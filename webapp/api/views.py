@@ -5,7 +5,8 @@ from typing import Any
 from flask import Blueprint, current_app, g, request
 from sqlalchemy import select
 
-from ml.config import IngestOptions, TrainConfig
+from ml.config import TrainConfig
+from ml.ingest_options import IngestOptions
 from ml.revision import Change
 from webapp.api import answers, bodies, comparing, openapi, schemas, sent
 from webapp.api.bodies import asks, may_fail, may_take, takes

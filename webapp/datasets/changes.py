@@ -3,7 +3,7 @@
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from ml.config import SplitShares
+from ml.ingest_options import SplitShares
 from ml.revision import Change
 from webapp import forms
 from webapp.datasets import service, versions

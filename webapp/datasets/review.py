@@ -6,8 +6,8 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ml import preview
-from ml.config import IngestOptions
 from ml.errors import BadConfig
+from ml.ingest_options import IngestOptions
 from ml.patterns import Pattern
 from webapp import forms
 from webapp.datasets import service

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 from flask import current_app
 from sqlalchemy import select, update
 
-from ml.config import IngestOptions
+from ml.ingest_options import IngestOptions
 from ml.sources import SOURCES
 from webapp import archives, audit, objects, queue
 from webapp.errors import Conflict, Invalid, NotFound

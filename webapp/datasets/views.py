@@ -6,7 +6,8 @@ from flask import Blueprint, Response, current_app, flash, redirect, render_temp
 from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
-from ml.config import SPLITS, IngestOptions
+from ml.config import SPLITS
+from ml.ingest_options import IngestOptions
 from ml.sources import SOURCES
 from webapp import forms
 from webapp.datasets import contents, review, service, versions
