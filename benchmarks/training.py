@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from ml import device, ingest, networks, synthetic, training, weights
+from ml import ingest, networks, synthetic, training, weights
 from ml.config import Split, TrainConfig
 from ml.images import InputSpec, to_input
 from ml.ingest_options import ArchiveLimits, IngestOptions
@@ -46,6 +46,7 @@ PHOTOGRAPHS = 4_000
 class Measured(NamedTuple):
     """One side of one comparison; seconds from end to end."""
 
+    precision: str
     seconds: float
     images_per_s: float
     accuracy: float
@@ -64,17 +65,17 @@ def main() -> None:
             given = (config, manifest, packs, donor)
             plain = _alone(_plain, *given, Path(folder) / f"plain {title}")
             rows.append((title, plain, _alone(_platform, *given, Path(folder) / f"ours {title}")))
-    print(f"precision chosen by measuring this device: {device.choose_precision('auto', torch.device('cpu'))}")
-    print(f"{'training':<20}{'side':<12}{'seconds':>9}{'images/s':>10}{'test accuracy':>15}")
+    print(f"{'training':<20}{'side':<12}{'precision':>10}{'seconds':>9}{'images/s':>10}{'test accuracy':>15}")
     for title, *sides in rows:
         for side, one in zip(("plain loop", "platform"), sides, strict=True):
-            print(f"{title:<20}{side:<12}{one.seconds:>9.1f}{one.images_per_s:>10.1f}{one.accuracy:>15.3f}")
-    figures: dict[str, Any] = {}
+            figures = f"{one.seconds:>9.1f}{one.images_per_s:>10.1f}{one.accuracy:>15.3f}"
+            print(f"{title:<20}{side:<12}{one.precision:>10}{figures}")
+    summary: dict[str, Any] = {}
     for title, plain, ours in rows:
         name = {"fine-tuning": "finetune", "feature-extraction": "feature_extraction"}[title]
-        figures[f"{name}_ratio"] = round(plain.seconds / ours.seconds, 2)
-        figures |= {f"{name}_accuracy": round(ours.accuracy, 4), f"{name}_accuracy_plain": round(plain.accuracy, 4)}
-    print(json.dumps(figures))
+        summary[f"{name}_ratio"] = round(plain.seconds / ours.seconds, 2)
+        summary |= {f"{name}_accuracy": round(ours.accuracy, 4), f"{name}_accuracy_plain": round(plain.accuracy, 4)}
+    print(json.dumps(summary))
 
 
 def _alone(side: Callable[..., Measured], *arguments: Any) -> Measured:
@@ -158,7 +159,7 @@ def _platform(config: TrainConfig, manifest: Manifest, packs: PackReader, donor:
     started_s = time.perf_counter()
     fitted = training.fit(config, manifest, packs, scratch, _silent, _forgotten, weights_dir=donor.parent)
     seconds = time.perf_counter() - started_s
-    return _measured(config, manifest, packs, fitted.network, seconds)
+    return _measured(config, manifest, packs, fitted.network, fitted.precision, seconds)
 
 
 def _plain(config: TrainConfig, manifest: Manifest, packs: PackReader, donor: Path, folder: Path) -> Measured:
@@ -187,7 +188,7 @@ def _plain(config: TrainConfig, manifest: Manifest, packs: PackReader, donor: Pa
             best, best_accuracy = copy.deepcopy(network.state_dict()), right
     seconds = time.perf_counter() - started_s
     network.load_state_dict(best)
-    return _measured(config, manifest, packs, network, seconds)
+    return _measured(config, manifest, packs, network, "float32", seconds)
 
 
 def _as_files(manifest: Manifest, packs: PackReader, folder: Path) -> None:
@@ -208,7 +209,9 @@ def _loader(folder: Path, config: TrainConfig) -> torch.utils.data.DataLoader[An
     return torch.utils.data.DataLoader(images, config.batch_size, shuffle=is_training, num_workers=2)
 
 
-def _measured(config: TrainConfig, manifest: Manifest, packs: PackReader, network: Network, seconds: float) -> Measured:
+def _measured(
+    config: TrainConfig, manifest: Manifest, packs: PackReader, network: Network, precision: str, seconds: float
+) -> Measured:
     split: Split = "test"
     rows, spec = manifest.of_split(split), InputSpec(size_px=config.image_size_px)
     network.eval()
@@ -220,7 +223,7 @@ def _measured(config: TrainConfig, manifest: Manifest, packs: PackReader, networ
             chosen_N = network(torch.from_numpy(images_NHWC)).argmax(dim=1).tolist()
             right += sum(manifest.classes[k] == row.label for k, row in zip(chosen_N, batch, strict=True))
     trained = config.epochs * len(manifest.of_split("train"))
-    return Measured(seconds, trained / seconds, right / len(rows))
+    return Measured(precision, seconds, trained / seconds, right / len(rows))
 
 
 if __name__ == "__main__":

@@ -175,7 +175,8 @@ def _train(chosen: argparse.Namespace) -> None:
             resume_from=kept if chosen.resume else None,
             weights_dir=chosen.weights,
         )
-    print(f"best epoch {fitted.best_epoch} of {len(fitted.history)}, {fitted.wall_s:.0f} s on {fitted.device}")
+    print(f"best epoch {fitted.best_epoch} of {len(fitted.history)}, {fitted.wall_s:.0f} s")
+    print(f"on {fitted.device}, in {fitted.precision}")
     done = release(fitted, config, manifest, packs, chosen.out, chosen.out.name, chosen.dataset.name)
     print(f"ONNX differs from torch by at most {done.card.parity.max_abs_difference:.1e}")
     _print_metrics(done.tested.metrics)

@@ -1,18 +1,12 @@
-"""Where to compute and in which precision."""
+"""Where to compute."""
 
-import functools
 import os
 import platform
-import time
 
 import torch
-from torch.nn import functional
 
 from ml.errors import BadConfig
 from ml.memory import keep_freed_memory
-
-_CLEARLY = 1.2
-_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose(requested: str, default: str = "auto", devices: int = 1) -> torch.device:
@@ -59,42 +53,6 @@ def describe(device: torch.device, devices: int = 1) -> str:
         return f"mps: {platform.processor() or 'Apple'}"
     threads = f"{torch.get_num_threads()} threads" + (f" of {devices} processes" if devices > 1 else "")
     return f"cpu: {platform.machine()}, {threads}"
-
-
-def choose_precision(requested: str, device: torch.device) -> torch.dtype:
-    """The number type of the forward pass; `auto` is the one in which this device is measured to train fastest."""
-    if requested == "auto":
-        return _fastest_precision(device)
-    if requested == "float16" and device.type == "cpu":
-        raise BadConfig("Precision 'float16' needs a GPU; on the CPU choose 'float32', 'bfloat16' or 'auto'.")
-    return _PRECISIONS[requested]
-
-
-@functools.cache
-def _fastest_precision(device: torch.device) -> torch.dtype:
-    """float32, unless a half precision is clearly faster in a convolution, forwards and backwards.
-
-    Processors with bfloat16 units gain a factor of two and more, others lose one of ten: the line between is wide.
-    """
-    candidates = {"cpu": [torch.bfloat16], "cuda": [torch.bfloat16, torch.float16]}.get(device.type, [])
-    seconds = {dtype: _convolution_s(dtype, device) for dtype in [torch.float32, *candidates]}
-    fastest = min(candidates, key=lambda dtype: seconds[dtype], default=torch.float32)
-    return fastest if seconds[fastest] < seconds[torch.float32] / _CLEARLY else torch.float32
-
-
-def _convolution_s(dtype: torch.dtype, device: torch.device) -> float:
-    """Seconds of the fastest of three passes; takes no random numbers."""
-    images_NCHW = torch.full((4, 64, 56, 56), 0.5, device=device).contiguous(memory_format=torch.channels_last)
-    weight_OCHW = torch.full((64, 64, 3, 3), 0.01, device=device, requires_grad=True)
-    times_s = []
-    for _ in range(3):
-        started_s = time.perf_counter()
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            sum_ = functional.conv2d(images_NCHW, weight_OCHW, padding=1).relu().float().sum()
-        sum_.backward()
-        sum_.item()  # waits for a GPU
-        times_s.append(time.perf_counter() - started_s)
-    return min(times_s)
 
 
 def _is_available(name: str) -> bool:

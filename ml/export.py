@@ -76,6 +76,7 @@ def export(
         epochs_run=len(fitted.history),
         best_epoch=fitted.best_epoch,
         device=fitted.device,
+        precision=fitted.precision,
         wall_s=fitted.wall_s,
         energy_j=fitted.energy_j,
         code=code_version(),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ml import checkpoint, mixing, networks, optimization, ranking
+from ml import checkpoint, mixing, networks, optimization, precision, ranking
 from ml.checkpoint import Checkpoint
 from ml.config import TrainConfig
 from ml.convolution import quick_weight_gradients
@@ -176,7 +176,7 @@ class Run:
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(
-            run=self.identity | {"precision": str(self.dtype).removeprefix("torch.")},
+            run=self.identity | {"precision": precision.name(self.dtype)},
             position={"epochs": len(self.history), "steps": len(self.history) * self.steps},
             model=self.network.body.state_dict(),
             average={} if self.average is None else self.average.state_dict(),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ml import checkpoint, device, loader, networks, peers, weights
+from ml import checkpoint, device, loader, networks, peers, precision, weights
 from ml.checkpoint import Checkpoint
 from ml.config import Split, TrainConfig
 from ml.energy import EnergyMeter
@@ -37,6 +37,7 @@ class Fitted:
     history: list[EpochResult]
     best_epoch: int
     device: str
+    precision: str
     wall_s: float
     energy_j: float | None = None  # of the processors; None where not counted, on a GPU, and after a resumption
 
@@ -74,8 +75,15 @@ def fit(
             report(run.progress(run.steps, result.images_per_s, result))
     wall_s = earlier_s + time.monotonic() - started_s
     energy_j = meter.joules() if saved is None and start.device.type == "cpu" else None
-    described = device.describe(start.device, config.devices)
-    return Fitted(run.best_network(), run.history, run.best["epoch"], described, wall_s, energy_j)
+    return Fitted(
+        run.best_network(),
+        run.history,
+        run.best["epoch"],
+        device.describe(start.device, config.devices),
+        precision.name(start.dtype),
+        wall_s,
+        energy_j,
+    )
 
 
 def begin(
@@ -135,7 +143,7 @@ def _start(
     report_share = functools.partial(_report_prepared, config, chosen, report)
     if saved is None:
         weights.load_initial(network, config, resolve_version, weights_dir, lambda: report_share(0.0))
-    dtype = device.choose_precision(saved.run["precision"] if saved else config.precision, chosen)
+    dtype = precision.choose(saved.run["precision"] if saved else config.precision, chosen, network)
     _check_devices(config, manifest, network)
     train, validation = _cached(config, manifest, packs, scratch, report_share)
     if saved is not None:

@@ -294,8 +294,7 @@ def test_ten_kills_at_random_moments_leave_the_bits_of_a_run_that_nobody_touched
     processes: Processes, researcher: User, dataset: Dataset
 ) -> None:
     workers, _ = [processes.warm_worker(), processes.warm_worker()], processes.janitor()
-    # Not `auto`, which is measured and may differ between attempts: docs/training.md.
-    same = {"precision": "float32", "epochs": 30, "dropout": 0.3, "schedule": "one_cycle"}
+    same = {"epochs": 30, "dropout": 0.3, "schedule": "one_cycle"}
     untouched = queue_experiment(researcher, dataset, **same)
     wait_for(untouched, lambda row: row.status == "succeeded")
     killed, moments = queue_experiment(researcher, dataset, **same), random.Random(0)

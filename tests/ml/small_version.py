@@ -93,6 +93,7 @@ def card(classes: tuple[str, ...] = CLASSES, size_px: int = 32, operating_point:
         epochs_run=3,
         best_epoch=2,
         device="cpu",
+        precision="float32",
         wall_s=1.5,
         packages={"torch": "2.13.0"},
         created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),

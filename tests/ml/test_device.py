@@ -1,4 +1,4 @@
-"""Choosing a device and a precision."""
+"""Choosing a device."""
 
 import os
 
@@ -44,30 +44,6 @@ def test_more_devices_than_there_are_are_refused_with_their_number() -> None:
 def test_the_processor_stands_for_several_devices_only_where_it_was_asked_for() -> None:
     with pytest.raises(BadConfig, match="has no GPU, and 2 devices were asked for"):
         device.choose("auto", default="cpu", devices=2)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "chosen"), [((1.0, 0.4), "bfloat16"), ((1.0, 0.95), "float32"), ((1.0, 9.0), "float32")]
-)
-def test_auto_precision_is_what_was_measured_to_be_clearly_faster(
-    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], chosen: str
-) -> None:
-    measured = dict(zip((torch.float32, torch.bfloat16), seconds, strict=True))
-    monkeypatch.setattr(device, "_convolution_s", lambda dtype, where: measured[dtype])
-    device._fastest_precision.cache_clear()
-    assert device.choose_precision("auto", torch.device("cpu")) == getattr(torch, chosen)
-    device._fastest_precision.cache_clear()
-
-
-def test_measuring_the_precision_takes_no_random_numbers() -> None:
-    state = torch.get_rng_state()
-    assert device._convolution_s(torch.float32, torch.device("cpu")) > 0
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_half_precision_on_the_cpu_is_refused() -> None:
-    with pytest.raises(BadConfig, match="float16"):
-        device.choose_precision("float16", torch.device("cpu"))
 
 
 def test_a_device_is_described_by_its_kind_first() -> None:

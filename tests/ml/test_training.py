@@ -149,10 +149,10 @@ def test_a_run_can_be_stopped_while_features_are_computed(tmp_path: Path) -> Non
 
 def test_a_resumed_run_keeps_the_precision_in_which_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, kept = small_dataset.build(tmp_path / "data"), tmp_path / "kept.pt"
-    monkeypatch.setattr("ml.device._fastest_precision", lambda chosen: torch.bfloat16)
+    monkeypatch.setattr("ml.precision._fastest", lambda *of: torch.bfloat16)
     config = _config(precision="auto")
     _fit(config, data, tmp_path / "a", save_checkpoint=lambda path, epoch: shutil.copy(path, kept))
-    monkeypatch.setattr("ml.device._fastest_precision", lambda chosen: torch.float32)
+    monkeypatch.setattr("ml.precision._fastest", lambda *of: torch.float32)
     assert checkpoint.load(kept).run["precision"] == "bfloat16"
     _fit(config, data, tmp_path / "b", resume_from=kept, save_checkpoint=lambda path, epoch: shutil.copy(path, kept))
     assert checkpoint.load(kept).run["precision"] == "bfloat16"

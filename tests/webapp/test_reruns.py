@@ -46,13 +46,15 @@ def test_a_version_says_that_it_scores_otherwise_and_what_differed(app: Flask, c
     two_runs(app, leaning=9.0)
     with app.app_context():
         version = db.session.get_one(ModelVersion, 2)
-        version.card = {**version.card, "packages": {"torch": "9.9"}, "device": "cuda: A card"}
+        changed = {"packages": {"torch": "9.9"}, "device": "cuda: A card", "precision": "bfloat16"}
+        version.card = {**version.card, **changed}
         db.session.commit()
     auth.login("viewer")
     html = client.get("/versions/2").text
     assert "Its metrics differ." in html
     assert "/versions/compare?version=1&amp;version=2" in html
     assert "torch 2.13.0 9.9" in plain(html)
+    assert "Precision float32 bfloat16" in plain(html)
 
 
 def test_another_configuration_is_no_run_again(app: Flask, client: FlaskClient, auth: Auth) -> None:
