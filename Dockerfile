@@ -16,6 +16,12 @@ RUN pip --python /opt/venv/bin/python install --no-compile --require-hashes -r r
 
 # What exports a network needs, and nothing else.
 FROM packages AS web-packages
+# For predictions on NVIDIA GPUs: --build-arg SERVING=cuda
+ARG SERVING=cpu
+COPY requirements/cuda.txt requirements/
+RUN if [ "$SERVING" = cuda ]; then \
+  pip --python /opt/venv/bin/python uninstall --yes onnxruntime \
+  && pip --python /opt/venv/bin/python install --no-compile --no-deps --require-hashes -r requirements/cuda.txt; fi
 RUN rm -r /opt/venv/lib/python3.*/site-packages/onnxruntime/quantization \
   /opt/venv/lib/python3.*/site-packages/onnxruntime/tools \
   /opt/venv/lib/python3.*/site-packages/onnxruntime/transformers

@@ -40,10 +40,9 @@ bench: install  ## print the tables of the README
 	@for name in $$($(BIN)/python -m benchmarks); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 lock:  ## compile the lock files anew from pyproject.toml
-	@for group in web train dev; do \
-	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
-	    --group $$group --output-file requirements/$$group.txt pyproject.toml || exit 1; \
-	done
+	@compile() { $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	    --group $$1 --output-file requirements/$$1.txt $$2 pyproject.toml; }; \
+	compile web && compile cuda --constraints=requirements/web.txt && compile train && compile dev
 
 browser:
 	@tests/browser/install

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
 Variant = Literal["float32", "int8"]  # of the numbers that an exported graph computes with
+ServingDevice = Literal["auto", "cpu", "cuda"]
 VARIANTS: tuple[Variant, ...] = ("float32", "int8")
 
 

@@ -33,6 +33,10 @@ class BadArtifact(MlError):
     """A stored model version is damaged, incomplete or of an unknown format."""
 
 
+class DeviceFault(MlError):
+    """The device that was to compute predictions is not there, or failed."""
+
+
 class NoExplanation(MlError):
     """A version was asked for what its graph does not give."""
 

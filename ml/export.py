@@ -30,7 +30,7 @@ from ml.training import Fitted
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # its passes mention that the weights of the head are outputs, too
 PARITY_TOLERANCE = 1e-4
 _PARITY_IMAGES = 32
-_PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "numpy", "pillow")
+_PACKAGES = ("torch", "torchvision", "onnx", "numpy", "pillow")
 
 
 def export(
@@ -101,7 +101,8 @@ def export_again(folder: Path, manifest: Manifest, packs: PackReader) -> Card:
 
 def _packages() -> dict[str, str]:
     optional = [package for package in efficientnet.PACKAGES if efficientnet.is_installed(package)]
-    return {package: version(package) for package in (*_PACKAGES, *optional)} | {"python": platform.python_version()}
+    runtimes = {"onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
+    return {package: version(package) for package in (*_PACKAGES, *optional)} | runtimes
 
 
 def _hashes(folder: Path) -> dict[str, str]:

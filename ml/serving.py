@@ -1,4 +1,4 @@
-"""Serving: an exported version answers what an image shows. ONNX Runtime on the processor, free of torch."""
+"""Serving: an exported version answers what an image shows. ONNX Runtime, free of torch."""
 
 import functools
 import itertools
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import appearance, explain, images
+from ml import appearance, explain, images, onnx_runtime
 from ml.artifact import Card
-from ml.config import Frozen, Variant
+from ml.config import Frozen, ServingDevice, Variant
 from ml.decisions import OperatingPoint, decide
 from ml.domain import Domain
-from ml.errors import BadArtifact, NoExplanation
+from ml.errors import BadArtifact, DeviceFault, NoExplanation
 from ml.explain import Head, Seen
-from ml.onnx_runtime import errors, onnxruntime
+from ml.onnx_runtime import errors
 
 INPUT_NAME = "images"
 OUTPUT_NAME = "probabilities"
@@ -62,23 +62,19 @@ class Predictor:
         threads: int = 1,
         domain: Domain | None = None,
         variant: Variant = "float32",
+        device: ServingDevice = "cpu",
     ) -> None:
         """Loads the graph; the file is not needed afterwards. `threads` of one answer; 0: as many as cores.
 
         With a `domain` images outside it get no label; scores and `judge` know nothing of it. The `variant` is that
-        of the file.
+        of the file; int8 is made for processors, and is computed there whatever the `device`.
 
-        Raises BadArtifact where the graph does not load or is not the one that the card describes.
+        Raises BadArtifact where the graph does not load or is not the one that the card describes, and DeviceFault
+        where the device cannot be used.
         """
         self.card, self.domain, self.variant = card, domain, variant
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime need not print it too
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(model_path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnx_runtime.session(model_path, threads, "cpu" if variant == "int8" else device)
         except _DOES_NOT_LOAD as error:
             raise BadArtifact(
                 f"The model of '{card.name}' does not load: it is damaged or needs a newer ONNX Runtime. "
@@ -86,6 +82,11 @@ class Predictor:
             ) from error
         self._given = [node.name for node in self._session.get_outputs()]
         self._check_signature()
+
+    @property
+    def device(self) -> str:
+        """Where it computes: 'cpu' or 'cuda'."""
+        return onnx_runtime.device_of(self._session)
 
     @property
     def can_explain(self) -> bool:
@@ -116,7 +117,13 @@ class Predictor:
 
     def _run(self, outputs: list[str], batch_NCHW: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The outputs, the first of which are the probabilities."""
-        found: list[NDArray[np.float32]] = self._session.run(outputs, {INPUT_NAME: batch_NCHW})
+        try:
+            found: list[NDArray[np.float32]] = self._session.run(outputs, {INPUT_NAME: batch_NCHW})
+        except (errors.Fail, errors.RuntimeException) as error:  # such as a GPU whose memory others have taken
+            raise DeviceFault(
+                f"The device '{self.device}' failed to compute an answer of '{self.card.name}'. Ask again; where it "
+                "stays so, look at its memory and its driver."
+            ) from error
         if not np.isfinite(found[0]).all():
             raise BadArtifact(
                 f"The model of '{self.card.name}' gave a probability that is not a number. Activate another version."

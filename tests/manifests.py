@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(sys.executable).parent
 SECRET_KEYS = {"APP_SECRET_KEY", "APP_DATABASE_URL", "APP_REDIS_URL"}
 OPTIONAL_KEYS = {"APP_S3_ACCESS_KEY_ID", "APP_S3_SECRET_ACCESS_KEY"}
-COMPONENTS = ("keda", "gpu", "requests")
+COMPONENTS = ("keda", "gpu", "gpu-web", "requests")
 Manifest = dict[str, Any]
 
 

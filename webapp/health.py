@@ -72,5 +72,6 @@ def _loaded() -> shapes.ServingModel | None:
         "variant": loaded.variant,
         "name": loaded.name,
         "sha256": loaded.sha256,
+        "device": loaded.predictor.device,
         "activated_at": loaded.activated_at,
     }

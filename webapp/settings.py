@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     web_threads: int = Field(16, ge=1, le=256, description="Threads of each web process")
     workers: int = Field(1, ge=0, le=256, description="Worker processes that `make run` starts")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device of a worker")
+    serving_device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of `/predict`")
     weights_dir: Path | None = Field(None, description="Folder of pretrained weight files")
     datasets_dir: Path | None = Field(None, description="Folder of published data set files, used before the network")
     max_upload_mb: int = Field(4096, ge=1, description="Largest archive that may be uploaded")

@@ -3,14 +3,17 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from ml import device, training
+from ml import device, onnx_runtime, training
 from ml.config import TrainConfig
 from ml.errors import BadConfig
+from ml.self_test import SelfTest
+from ml.serving import Predictor
 from ml.training import Fitted
-from tests.ml import small_dataset
+from tests.ml import small_dataset, small_version
 
 pytestmark = [
     pytest.mark.cuda,
@@ -52,3 +55,15 @@ def test_more_gpus_than_there_are_are_refused_with_their_number() -> None:
     present = torch.cuda.device_count()
     with pytest.raises(BadConfig, match=f"has {present} devices 'cuda'; {present + 1} were asked for"):
         device.choose("cuda", devices=present + 1)
+
+
+@pytest.mark.skipif(not onnx_runtime.offers_cuda(), reason="the package onnxruntime-gpu is not installed")
+def test_predictions_on_a_gpu_are_those_of_the_processor(tmp_path: Path) -> None:
+    card = small_version.write(tmp_path)
+    cpu, gpu = (Predictor(tmp_path / "model.onnx", card, device=name) for name in ("cpu", "cuda"))
+    assert (cpu.device, gpu.device) == ("cpu", "cuda")
+    for count in (1, 5, 8):  # as many as wait together
+        images_NCHW = np.random.default_rng(count).integers(0, 256, (count, 3, 32, 32), np.uint8)
+        expected_NK = cpu.probabilities(images_NCHW)
+        assert gpu.probabilities(images_NCHW) == pytest.approx(expected_NK, abs=1e-5)
+    SelfTest.of(cpu).check(gpu)

@@ -1,10 +1,18 @@
-"""The runtime keeps to itself."""
+"""The runtime keeps to itself, and computes where it was told to."""
 
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import torch
+
+from ml import onnx_runtime
+from ml.config import ServingDevice
+from ml.errors import DeviceFault
+from tests.ml import small_version
 
 PROGRAM = """
 import time
@@ -29,3 +37,34 @@ def test_onnx_runtime_is_imported_in_one_place() -> None:
         if re.search(r"^(import|from) onnxruntime", path.read_text(), re.MULTILINE)
     }
     assert found == {"ml/onnx_runtime.py"}
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_a_session_computes_on_the_processor_where_the_runtime_knows_nothing_else(
+    tmp_path: Path, device: ServingDevice
+) -> None:
+    small_version.write_model(tmp_path / "model.onnx")
+    assert onnx_runtime.device_of(onnx_runtime.session(tmp_path / "model.onnx", 1, device)) == "cpu"
+
+
+@pytest.mark.skipif(onnx_runtime.offers_cuda(), reason="this ONNX Runtime knows GPUs")
+def test_cuda_is_refused_where_the_runtime_knows_only_processors(tmp_path: Path) -> None:
+    small_version.write_model(tmp_path / "model.onnx")
+    with pytest.raises(DeviceFault, match=r"knows processors only. Install 'onnxruntime-gpu\[cuda,cudnn\]'"):
+        onnx_runtime.session(tmp_path / "model.onnx", 1, "cuda")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an NVIDIA GPU")
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+def test_a_gpu_that_the_runtime_cannot_use_is_said_and_replaced_only_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `onnxruntime-gpu` does without a GPU: it opens the session on the processor, and says nothing."""
+    small_version.write_model(tmp_path / "model.onnx")
+    known = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnx_runtime.onnxruntime, "get_available_providers", lambda: known)
+    with pytest.raises(DeviceFault, match="cannot use it: no NVIDIA GPU or driver"):
+        onnx_runtime.session(tmp_path / "model.onnx", 1, "cuda")
+    assert not caplog.messages
+    assert onnx_runtime.device_of(onnx_runtime.session(tmp_path / "model.onnx", 1, "auto")) == "cpu"
+    assert caplog.messages == ["cuda_not_usable"]

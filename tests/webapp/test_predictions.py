@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import func, select
 
+from ml import onnx_runtime
 from tests.answers import guard, keep_self_test
 from tests.conftest import application
 from tests.factories import Auth, find_user, make_dataset, make_experiment, make_version
@@ -323,6 +324,40 @@ def test_a_version_that_cannot_be_loaded_at_first_is_named_in_the_refusal(
     assert answer["status"] == 503
     assert f"Version {bad} cannot be loaded" in answer["detail"]
     assert client.get("/health").status_code == 503
+
+
+@pytest.mark.skipif(onnx_runtime.offers_cuda(), reason="this ONNX Runtime knows GPUs")
+def test_a_site_told_to_use_a_gpu_that_it_does_not_have_says_so(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes
+) -> None:
+    app.extensions["settings"] = app.extensions["settings"].model_copy(update={"serving_device": "cuda"})
+    activate(app)
+    answer = predict(client, auth.token("predict"), image)
+    assert answer["status"] == 503
+    assert "Predictions were told to use CUDA" in answer["detail"]
+    health = client.get("/health")
+    assert health.status_code == 503
+    assert "or set APP_SERVING_DEVICE=auto" in health.json["checks"]["model"]
+
+
+def test_a_device_that_fails_while_it_computes_is_no_fault_of_the_request(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes
+) -> None:
+    activate(app)
+    assert client.get("/health").json["model"]["device"] == "cpu"
+
+    class WithoutMemory:
+        def run(self, outputs: list[str], inputs: dict[str, object]) -> None:
+            raise onnx_runtime.errors.RuntimeException("Failed to allocate memory for requested buffer")
+
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    active_model_of(app).loaded.predictor._session = WithoutMemory()
+    headers = auth.token("predict") | {"Content-Type": "image/png"}
+    answer = client.post("/predict", data=image, headers=headers)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "The device 'cuda' failed to compute an answer" in answer.json["detail"]
 
 
 def test_a_graph_that_is_not_the_one_on_its_card_is_refused(app: Flask, client: FlaskClient) -> None:

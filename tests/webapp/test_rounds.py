@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from webapp.predictions.rounds import Rounds
 GREYS = (10, 90, 110, 130, 250)
 
 
-def test_those_who_wait_share_a_run_and_get_their_own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", [{"lanes": 1}, {"lanes": 3, "together": True}])
+def test_those_who_wait_share_a_run_and_get_their_own_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: dict[str, Any]
+) -> None:
     predictor = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path))
     files = [encode_canonical(np.full((24, 24, 3), grey, np.uint8)) for grey in GREYS]
     alone = [Rounds(1).answer(predictor, data)[0].probability for data in files]
@@ -28,12 +32,12 @@ def test_those_who_wait_share_a_run_and_get_their_own_answers(tmp_path: Path, mo
         return self.judge(self.probabilities(batch_NCHW), None)
 
     monkeypatch.setattr(Predictor, "answers_of", slowly)
-    rounds = Rounds(1)
+    rounds = Rounds(**kept)
     with ThreadPoolExecutor(len(files)) as pool:
         first = pool.submit(rounds.answer, predictor, files[0])
         assert is_running.wait(10)
         others = [pool.submit(rounds.answer, predictor, data) for data in files[1:]]
-        while len(rounds._lanes[0]._waiting) < len(others):
+        while len(rounds._lanes[0]._runs._waiting) < len(others):
             threading.Event().wait(0.01)
         goes_on.set()
         together = [one.result(10)[0].probability for one in (first, *others)]

@@ -33,6 +33,7 @@ def test_settings_cannot_be_changed() -> None:
         ("APP_PORT", "http"),
         ("APP_ENV", "prod"),
         ("APP_DEVICE", "tpu"),
+        ("APP_SERVING_DEVICE", "mps"),
         ("APP_WEB_CONCURRENCY", "0"),
         ("APP_MAX_UPLOAD_MB", "-1"),
         ("APP_LOG_LEVEL", "loud"),

@@ -64,6 +64,7 @@ class ServingModel(TypedDict):
     variant: Variant
     name: str
     sha256: str
+    device: str
     activated_at: Moment
 
 

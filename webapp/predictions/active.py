@@ -15,9 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml import domain, self_test
 from ml.artifact import MODEL_FILES, Card
-from ml.config import Variant
+from ml.config import ServingDevice, Variant
 from ml.domain import Domain
-from ml.errors import BadArtifact
+from ml.errors import BadArtifact, DeviceFault
 from ml.self_test import SelfTest
 from ml.serving import Predictor
 from webapp.models import Activation, ModelVersion, db
@@ -99,19 +99,21 @@ class ActiveModel:
     def _load(self, activation: Activation) -> None:
         try:
             predictor = self._predictor(activation)
-        except (BadArtifact, DamagedObject, MissingObject, OSError, ValidationError) as error:
+        except (BadArtifact, DamagedObject, DeviceFault, MissingObject, OSError, ValidationError) as error:
             self.fault = f"Version {activation.version_id} cannot be loaded. {_reason(error)}"
             self._failed_id, self._failed_s = activation.id, time.monotonic()
             log.error("model_not_loaded", extra={"version": activation.version_id, "reason": str(error)})
             return
         self._swap(_loaded(activation, predictor))
-        log.info("model_loaded", extra={"version": activation.version_id, "activation": activation.id})
+        told = {"version": activation.version_id, "activation": activation.id, "device": predictor.device}
+        log.info("model_loaded", extra=told)
 
     def _predictor(self, activation: Activation) -> Predictor:
         for kept in (self.loaded, self._before):
             if kept and (kept.version, kept.variant) == (activation.version_id, activation.variant):
                 return kept.predictor
-        return load(current_app.extensions["store"], activation.version, activation.variant)
+        store, settings = current_app.extensions["store"], current_app.extensions["settings"]
+        return load(store, activation.version, activation.variant, device=settings.serving_device)
 
     def _swap(self, loaded: Loaded) -> None:
         if self.loaded and self.loaded.predictor is not loaded.predictor:
@@ -132,15 +134,22 @@ def _loaded(activation: Activation, predictor: Predictor) -> Loaded:
     )
 
 
-def load(store: Store, version: ModelVersion, variant: Variant = "float32", threads: int = 1) -> Predictor:
+def load(
+    store: Store,
+    version: ModelVersion,
+    variant: Variant = "float32",
+    threads: int = 1,
+    device: ServingDevice = "cpu",
+) -> Predictor:
     """The version, verified, tested, ready to answer.
 
-    Raises BadArtifact, DamagedObject, MissingObject, ValidationError.
+    Raises BadArtifact, DamagedObject, DeviceFault, MissingObject, ValidationError.
     """
     if MODEL_FILES[variant] not in version.files:
         raise BadArtifact(f"'{version.name}' has no variant '{variant}'. Activate it without one.")
     with _verified(store, version.graph_sha256(variant)) as path:
-        predictor = Predictor(path, Card.model_validate(version.card), threads, _domain(store, version), variant)
+        card, guard = Card.model_validate(version.card), _domain(store, version)
+        predictor = Predictor(path, card, threads, guard, variant, device)
     _test(store, version, predictor)
     return predictor
 

@@ -2,6 +2,7 @@
 
 A run of four costs less than four runs, and each step stays in the cache of its core: as many images are decoded at a
 time, and as many runs go on, as this process has cores for itself. Threads beyond that wait here, and cost nothing.
+On a GPU one run goes on at a time, of all images that are decoded by then.
 """
 
 import itertools
@@ -15,7 +16,7 @@ import numpy as np
 from flask import Flask, current_app
 from numpy.typing import NDArray
 
-from ml import images
+from ml import images, onnx_runtime
 from ml.errors import MlError
 from ml.serving import Answer, Predictor
 
@@ -38,23 +39,19 @@ class _Asked:
         return self.outcome, {"decode": self.decode_s, "model": self.model_s}
 
 
-class _Lane:
-    """What one core does: one image is decoded at a time, and one run goes on."""
+class _Runs:
+    """Runs of the model, one at a time."""
 
     def __init__(self) -> None:
-        self._decoding, self._running = threading.Lock(), threading.Lock()
+        self._running = threading.Lock()
         self._waiting: deque[_Asked] = deque()
 
-    def answer(self, predictor: Predictor, data: bytes) -> tuple[Answer, dict[str, float]]:
-        with self._decoding:
-            started_s = time.perf_counter()
-            input_CHW = images.read_input(data, predictor.card.input)
-            asked = _Asked(predictor, input_CHW, time.perf_counter() - started_s)
+    def answer(self, asked: _Asked) -> None:
+        """Returns when the image has its outcome."""
         self._waiting.append(asked)
         with self._running:  # whoever gets here first answers all who wait; the others find it done
             while asked.outcome is None:
                 self._run()
-        return asked.answer()
 
     def _run(self) -> None:
         """Answers the longest waiting, and those behind it that ask the same version."""
@@ -84,21 +81,41 @@ def _alone(together: list[_Asked]) -> None:
             asked.outcome = error
 
 
-class Rounds:
-    """The lanes of one process, taken in turn."""
+class _Lane:
+    """What one core does: one image is decoded at a time."""
 
-    def __init__(self, lanes: int) -> None:
-        self._lanes = [_Lane() for _ in range(lanes)]
+    def __init__(self, runs: _Runs) -> None:
+        self._decoding, self._runs = threading.Lock(), runs
+
+    def answer(self, predictor: Predictor, data: bytes) -> tuple[Answer, dict[str, float]]:
+        with self._decoding:
+            started_s = time.perf_counter()
+            input_CHW = images.read_input(data, predictor.card.input)
+            asked = _Asked(predictor, input_CHW, time.perf_counter() - started_s)
+        self._runs.answer(asked)
+        return asked.answer()
+
+
+class Rounds:
+    """The lanes of one process, taken in turn; each runs the model by itself, or all together."""
+
+    def __init__(self, lanes: int, *, together: bool = False) -> None:
+        shared = _Runs()
+        self._lanes = [_Lane(shared if together else _Runs()) for _ in range(lanes)]
         self._next = itertools.count()
 
     def answer(self, predictor: Predictor, data: bytes) -> tuple[Answer, dict[str, float]]:
-        """What the version says of an image file, and the seconds of each stage. Raises BadImage, BadArtifact."""
+        """What the version says of an image file, and the seconds of each stage.
+
+        Raises BadImage, BadArtifact, DeviceFault.
+        """
         return self._lanes[next(self._next) % len(self._lanes)].answer(predictor, data)
 
 
 def init_app(app: Flask) -> None:
-    processes = app.extensions["settings"].web_concurrency
-    app.extensions["rounds"] = Rounds(max(1, _cores() // processes))
+    settings = app.extensions["settings"]
+    has_gpu = settings.serving_device != "cpu" and onnx_runtime.offers_cuda()
+    app.extensions["rounds"] = Rounds(max(1, _cores() // settings.web_concurrency), together=has_gpu)
 
 
 def _cores() -> int:
