@@ -151,6 +151,12 @@ class TrainConfig(Frozen):
         description="GPUs of one machine that share each batch, or with 'cpu' processes; the result is that of one",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Precision")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        title="Compile",
+        description="torch.compile, and CUDA graphs on a GPU. auto: where it is measured to pay, which is never on a "
+        "processor; the first compiled epoch is slow",
+    )
     operating_target: Literal["youden", "sensitivity", "specificity"] = Field(
         "youden",
         title="Operating point",
@@ -206,6 +212,12 @@ class TrainConfig(Frozen):
                 f"A batch of {self.batch_size} images cannot be shared evenly by {self.devices} devices. "
                 f"Choose a batch size of {f'{fewer} or {more}' if fewer else more}."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _compiling_fits_devices(self) -> Self:
+        if self.compile == "on" and self.devices > 1:
+            raise ValueError("Compiled steps are for one device. Choose one, or 'auto' for Compile.")
         return self
 
     @model_validator(mode="after")

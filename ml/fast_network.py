@@ -72,11 +72,18 @@ class _Stage(nn.Sequential):
                 nn.init.dirac_(module.weight.data[: module.in_channels])
 
 
-class _Brightest(nn.Module):
-    """The highest value of each channel."""
+def _brightest(grid_NCHW: Tensor) -> Tensor:
+    """The highest value of each channel.
 
+    Not by `amax`, whose gradient looks for the values that equal the highest: compiled steps, which round in other
+    places, find none and divide by their number.
+    """
+    return grid_NCHW.flatten(2).max(dim=2).values
+
+
+class _Brightest(nn.Module):
     def forward(self, grid_NCHW: Tensor) -> Tensor:
-        return grid_NCHW.amax(dim=(2, 3))
+        return _brightest(grid_NCHW)
 
 
 class _Head(nn.Linear):
@@ -95,7 +102,7 @@ class _Halves(Halves):
     """Halves that meet in the highest value of each channel, before a head of small logits."""
 
     def pool(self, grid_NCHW: Tensor) -> Tensor:
-        return grid_NCHW.amax(dim=(2, 3))
+        return _brightest(grid_NCHW)
 
     def weights(self, body: Any) -> dict[str, Tensor]:
         return {"last_weight_KF": body.head.weight * _SHRUNK_LOGITS}

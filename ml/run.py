@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ml import checkpoint, mixing, networks, optimization, precision, ranking
 from ml.checkpoint import Checkpoint
+from ml.compilation import Compilation
 from ml.config import TrainConfig
 from ml.convolution import quick_weight_gradients
 from ml.errors import BadConfig
@@ -46,11 +47,12 @@ class Run:
         self.optimizer = optimization.optimizer_of(config, network)
         self.schedule = optimization.schedule_of(config, self.optimizer, self.steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.compilation = Compilation(config, network, device)
         self.history: list[EpochResult] = []
         self.best: dict[str, Any] = {"epoch": 0, "model": {}}
         self.identity = {
             "format": checkpoint.FORMAT,
-            "config": config.model_dump(mode="json", exclude={"devices"}),  # it may go on with more, or fewer
+            "config": config.model_dump(mode="json", exclude={"devices", "compile"}),  # it may go on with others
             "classes": list(manifest.classes),
             "dataset": manifest.content_sha256(),
         }
@@ -94,6 +96,7 @@ class Run:
             seconds=time.monotonic() - started_s,
             images_per_s=images_per_s,
         )
+        self.compilation.note(result)
         self.history.append(result)
         self._keep_best()
         return result
@@ -107,7 +110,7 @@ class Run:
         """Loss, accuracy and images per second of one pass over the training images."""
         self.network.train()
         self.network.let_wait(networks.waiting_parts(self.config, number))
-        learner = self.share.learner(self.network)
+        learner = self.compilation.learner() if self.share.size == 1 else self.share.learner(self.network)
         sums = torch.zeros(2, device=self.device)  # loss, right answers: read once, so that a GPU is never waited for
         seen, started_s = 0, time.monotonic()
         batches = self.inputs.training(number, self.generator)
@@ -128,10 +131,10 @@ class Run:
         The `learner` is the network, or what lets it learn from other shares of the batch as well.
         """
         inputs, targets = mixing.mixed(inputs, labels_N, self.classes, self.config, self.generator)
-        with quick_weight_gradients(self.device, self.dtype):
-            logits_NK = self._logits(learner or self.network, inputs)
-        loss: Tensor = self.loss(logits_NK, targets)
         self.optimizer.zero_grad()
+        with quick_weight_gradients(self.device, self.dtype):
+            logits_NK = self._logits(self.network if learner is None else learner, inputs)
+        loss: Tensor = self.loss(logits_NK, targets)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()

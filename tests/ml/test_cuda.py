@@ -43,6 +43,17 @@ def test_every_precision_trains_with_every_optimizer(tmp_path: Path, precision: 
     assert all(math.isfinite(result.train_loss) for result in fitted.history)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler
+@pytest.mark.parametrize("network", ["cnn", "cnn_fast", "resnet18"])
+def test_compiled_steps_learn_what_plain_ones_learn(tmp_path: Path, network: str) -> None:
+    compiled, plain = (
+        _fit(tmp_path / wanted, device="cuda", network=network, compile=wanted) for wanted in ("on", "off")
+    )
+    assert [one.train_loss for one in compiled.history] == pytest.approx(
+        [one.train_loss for one in plain.history], rel=0.05
+    )
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has fewer than two NVIDIA GPUs")
 def test_two_gpus_learn_what_one_learns(tmp_path: Path) -> None:
     two, one = (_fit(tmp_path / str(count), device="cuda", devices=count) for count in (2, 1))
