@@ -150,7 +150,12 @@ class TrainConfig(Frozen):
         title="Devices",
         description="GPUs of one machine that share each batch, or with 'cpu' processes; the result is that of one",
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Precision")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        title="Precision",
+        description="Of the forward pass. auto: a half precision where the device is measured to train such a network "
+        "clearly faster with it, else float32",
+    )
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
         title="Compile",

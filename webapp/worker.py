@@ -92,10 +92,11 @@ class Worker(ThreadWorker):
 
     def _close(self, sock: socket.socket) -> None:
         del self._lingering[sock]
+        self.nr_conns -= 1
         with contextlib.suppress(KeyError, ValueError):
             self.poller.unregister(sock)
-        sock.close()
-        self.nr_conns -= 1
+        with contextlib.suppress(OSError):
+            sock.close()
 
     def notify(self) -> None:
         """Gunicorn's main loop calls this at least every second."""
