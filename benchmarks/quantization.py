@@ -57,7 +57,7 @@ def _released(network: str, found: Ingested, folder: Path) -> Variants:
     config, scratch = TrainConfig.model_validate(asked), folder / network
     scratch.mkdir()
     with PackReader(found.pack_paths) as packs:
-        fitted = Fitted(networks.build(config, 2).eval(), [], 1, "cpu", "float32", 1.0)
+        fitted = Fitted(networks.build(config, 2).eval(), [], 1, "cpu", "float32", 0, 1.0)
         if network == TRAINED:
             fitted = training.fit(config, found.manifest, packs, scratch, lambda progress: None, lambda path, n: None)
         made = release(fitted, config, found.manifest, packs, scratch / "version", "Measured", "Measured")

@@ -73,6 +73,7 @@ class Card(Frozen):
     best_epoch: int
     device: str
     precision: str | None = None  # of the forward pass; None on a card of a release that did not note it
+    compiled_epochs: int = 0
     wall_s: float
     energy_j: float | None = None  # of the processors, in a run of one attempt; None where it is not known
     code: CodeVersion | None = None  # None on a card of a release that did not note it

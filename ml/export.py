@@ -77,6 +77,7 @@ def export(
         best_epoch=fitted.best_epoch,
         device=fitted.device,
         precision=fitted.precision,
+        compiled_epochs=fitted.compiled_epochs,
         wall_s=fitted.wall_s,
         energy_j=fitted.energy_j,
         code=code_version(),

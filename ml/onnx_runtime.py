@@ -24,9 +24,10 @@ from ml.errors import DeviceFault
 
 onnxruntime.set_default_logger_severity(4)  # what goes wrong is raised; ONNX Runtime need not print it too
 
-__all__ = ["device_of", "errors", "offers_cuda", "onnxruntime", "session"]
+__all__ = ["DEVICE_ERRORS", "device_of", "errors", "offers_cuda", "onnxruntime", "session"]
 
 log = logging.getLogger(__name__)
+DEVICE_ERRORS = (errors.DeviceReset, errors.EPFail, errors.EngineError, errors.Fail, errors.RuntimeException)
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # TF32 would change the fourth digit of a probability. A search for the fastest algorithm would begin anew with each
 # size of a batch, while requests wait. Memory in steps of what is needed: processes and versions share the GPU.
@@ -43,16 +44,36 @@ def session(model_path: Path, threads: int, device: ServingDevice = "cpu") -> An
     `auto` is the GPU where the runtime can use one. Raises DeviceFault where 'cuda' was asked for and cannot be used,
     and the runtime's own errors where the graph does not load.
     """
+    if device == "cuda" and not offers_cuda():
+        raise DeviceFault(
+            "Predictions were told to use CUDA, and the installed ONNX Runtime knows processors only. Install "
+            "'onnxruntime-gpu[cuda,cudnn]' in place of 'onnxruntime', or set APP_SERVING_DEVICE=auto."
+        )
+    if device == "cpu" or not offers_cuda():
+        return _opened(model_path, threads, [_CPU])
+    fault = "no NVIDIA GPU or driver is found, or not the CUDA and cuDNN that it was built for"
+    _find_libraries()
+    try:
+        opened = _opened(model_path, threads, [(_CUDA, _CUDA_OPTIONS), _CPU])
+    except DEVICE_ERRORS as error:  # such as a GPU whose memory others have taken
+        opened, fault = _opened(model_path, threads, [_CPU]), str(error)  # raises where the graph is at fault
+    if device_of(opened) == "cuda":
+        return opened
+    if device == "cuda":
+        raise DeviceFault(
+            f"Predictions were told to use CUDA, and ONNX Runtime cannot use it: {fault}. Mend that, or set "
+            "APP_SERVING_DEVICE=auto."
+        )
+    log.warning("cuda_not_usable", extra={"used": "cpu", "reason": fault})
+    return opened
+
+
+def _opened(model_path: Path, threads: int, providers: list[Any]) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    wants_cuda = device == "cuda" or (device == "auto" and offers_cuda())
-    if wants_cuda:
-        _find_libraries()
-    providers = [(_CUDA, _CUDA_OPTIONS), _CPU] if wants_cuda and offers_cuda() else [_CPU]
     opened = onnxruntime.InferenceSession(str(model_path), sess_options=options, providers=providers)
-    if wants_cuda and device_of(opened) != "cuda":  # the runtime itself goes on with the processor, and says nothing
-        _complain(device)
+    opened.disable_fallback()  # at an error it would load the file again, for the processor, and say nothing
     return opened
 
 
@@ -71,17 +92,3 @@ def _find_libraries() -> None:
     """Loads CUDA and cuDNN where they were installed as packages of Python; what is missing shows at the session."""
     with contextlib.redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()
-
-
-def _complain(device: ServingDevice) -> None:
-    if not offers_cuda():
-        raise DeviceFault(
-            "Predictions were told to use CUDA, and the installed ONNX Runtime knows processors only. Install "
-            "'onnxruntime-gpu[cuda,cudnn]' in place of 'onnxruntime', or set APP_SERVING_DEVICE=auto."
-        )
-    if device == "cuda":
-        raise DeviceFault(
-            "Predictions were told to use CUDA, and ONNX Runtime cannot use it: no NVIDIA GPU or driver is found, or "
-            "not the CUDA and cuDNN that it was built for. Mend that, or set APP_SERVING_DEVICE=auto."
-        )
-    log.warning("cuda_not_usable", extra={"used": "cpu", "next": "look for the GPU, its driver, CUDA and cuDNN"})

@@ -95,6 +95,7 @@ class Run:
             learning_rate=self.schedule.get_last_lr()[0],
             seconds=time.monotonic() - started_s,
             images_per_s=images_per_s,
+            is_compiled=self.compilation.is_next(),
         )
         self.compilation.note(result)
         self.history.append(result)
@@ -115,7 +116,11 @@ class Run:
         seen, started_s = 0, time.monotonic()
         batches = self.inputs.training(number, self.generator)
         for step, (inputs, labels_N) in enumerate(batches, start=1):
-            loss, logits_NK = self.step(inputs, labels_N, learner)
+            try:
+                loss, logits_NK = self.step(inputs, labels_N, learner)
+            except RuntimeError as error:  # the weights have not moved yet
+                learner = self.compilation.give_up(error)
+                loss, logits_NK = self.step(inputs, labels_N, learner)
             if self.average is not None:
                 self.average.update_parameters(self.network)
             right = (logits_NK.argmax(dim=1) == labels_N).sum()

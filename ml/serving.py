@@ -80,13 +80,10 @@ class Predictor:
                 f"The model of '{card.name}' does not load: it is damaged or needs a newer ONNX Runtime. "
                 "Export the version again."
             ) from error
+        self.device = onnx_runtime.device_of(self._session)  # 'cpu' or 'cuda'
+        self.device_fault: str | None = None  # why the last run failed, where the device was to blame
         self._given = [node.name for node in self._session.get_outputs()]
         self._check_signature()
-
-    @property
-    def device(self) -> str:
-        """Where it computes: 'cpu' or 'cuda'."""
-        return onnx_runtime.device_of(self._session)
 
     @property
     def can_explain(self) -> bool:
@@ -119,11 +116,13 @@ class Predictor:
         """The outputs, the first of which are the probabilities."""
         try:
             found: list[NDArray[np.float32]] = self._session.run(outputs, {INPUT_NAME: batch_NCHW})
-        except (errors.Fail, errors.RuntimeException) as error:  # such as a GPU whose memory others have taken
-            raise DeviceFault(
+        except onnx_runtime.DEVICE_ERRORS as error:  # such as a GPU whose memory others have taken
+            self.device_fault = (
                 f"The device '{self.device}' failed to compute an answer of '{self.card.name}'. Ask again; where it "
-                "stays so, look at its memory and its driver."
-            ) from error
+                "stays so, look at its memory and its driver, and start the site again."
+            )
+            raise DeviceFault(self.device_fault) from error
+        self.device_fault = None
         if not np.isfinite(found[0]).all():
             raise BadArtifact(
                 f"The model of '{self.card.name}' gave a probability that is not a number. Activate another version."

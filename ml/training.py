@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ml import checkpoint, device, loader, networks, peers, precision, weights
+from ml import checkpoint, compilation, device, loader, networks, peers, precision, weights
 from ml.checkpoint import Checkpoint
 from ml.config import Split, TrainConfig
 from ml.energy import EnergyMeter
@@ -38,6 +38,7 @@ class Fitted:
     best_epoch: int
     device: str
     precision: str
+    compiled_epochs: int
     wall_s: float
     energy_j: float | None = None  # of the processors; None where not counted, on a GPU, and after a resumption
 
@@ -58,7 +59,7 @@ def fit(
 
     What is best says `ml.selection`. `report` is called at every step, also of a download and of validation, and may
     raise to stop the run; `save_checkpoint` gets the file and the number of each epoch, before the epoch is reported.
-    Resumed from such a file, a run on a CPU ends with the same bits.
+    Resumed from such a file with the same configuration, a run on a CPU ends with the same bits.
     """
     started_s, meter = time.monotonic(), EnergyMeter()
     saved = checkpoint.load(resume_from) if resume_from is not None else None
@@ -81,6 +82,7 @@ def fit(
         run.best["epoch"],
         device.describe(start.device, config.devices),
         precision.name(start.dtype),
+        sum(result.is_compiled for result in run.history),
         wall_s,
         energy_j,
     )
@@ -145,6 +147,7 @@ def _start(
         weights.load_initial(network, config, resolve_version, weights_dir, lambda: report_share(0.0))
     dtype = precision.choose(saved.run["precision"] if saved else config.precision, chosen, network)
     _check_devices(config, manifest, network)
+    compilation.check(config, network, chosen)
     train, validation = _cached(config, manifest, packs, scratch, report_share)
     if saved is not None:
         network.body.load_state_dict(saved.model)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
-from ml.errors import DeviceFault, MlError
+from ml.errors import MlError
 from webapp.models import db
 from webapp.storage import DamagedObject, MissingObject, StoreAway
 
@@ -71,7 +71,6 @@ class Unavailable(AppError):
 def init_app(app: Flask) -> None:
     app.register_error_handler(AppError, _app_error)
     app.register_error_handler(MlError, lambda error: respond(422, str(error)))
-    app.register_error_handler(DeviceFault, lambda error: respond(503, str(error), retry_after_s=5))
     app.register_error_handler(ValidationError, _validation_error)
     app.register_error_handler(
         CSRFError, lambda error: respond(400, f"{error.description} Reload the page and try again.")

@@ -1,5 +1,6 @@
 """What an orchestrator asks: does the process live, and may it get requests?"""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 from flask import Blueprint, current_app
 from sqlalchemy import text
 
+from ml.errors import MlError
 from webapp import queue
 from webapp.api import shapes
 from webapp.models import db
@@ -27,7 +29,7 @@ def ready() -> tuple[shapes.Health, Literal[200, 503], dict[str, str]]:
     """200 where this process can serve, 503 where a part is down or there is no model to answer with.
 
     The status is `ok` only where nothing is wrong: an active version that cannot be loaded while the one before it
-    still serves is `degraded`, but no reason to take the process out of service.
+    still serves is `degraded`, but no reason to take the process out of service. A device that fails is.
     """
     checks: shapes.Checks = {
         "database": _check(lambda: db.session.execute(text("SELECT 1"))),
@@ -38,9 +40,12 @@ def ready() -> tuple[shapes.Health, Literal[200, 503], dict[str, str]]:
     model = _loaded()
     if checks["database"] == "ok":
         model, checks["model"] = _model()
+    device_fault = _device_fault()
+    if device_fault:
+        checks["model"] = device_fault
     are_up = all(state == "ok" for name, state in checks.items() if name != "model")
     is_well = are_up and checks["model"] in ("ok", "none active")
-    is_ready = is_well or (are_up and model is not None)
+    is_ready = is_well or (are_up and model is not None and not device_fault)
     body: shapes.Health = {"status": "ok" if is_well else "degraded", "checks": checks, "model": model}
     return (body, 200, {}) if is_ready else (body, 503, {"Retry-After": "5"})
 
@@ -61,6 +66,15 @@ def _model() -> tuple[shapes.ServingModel | None, str]:
     if active_model().fault:
         return _loaded(), active_model().fault or ""
     return _loaded(), "ok" if loaded else "none active"
+
+
+def _device_fault() -> str | None:
+    """Why the device of the model that serves fails. It is asked once more: a fault that has passed is none."""
+    loaded = active_model().loaded
+    if loaded and loaded.predictor.device_fault:
+        with contextlib.suppress(MlError):
+            loaded.predictor.self_test()
+    return loaded.predictor.device_fault if loaded else None
 
 
 def _loaded() -> shapes.ServingModel | None:

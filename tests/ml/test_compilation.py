@@ -1,17 +1,20 @@
 """Compiled steps: where they are had, and that they learn what plain ones learn."""
 
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch._inductor import config as inductor
 
-from ml import compilation, training
+from ml import compilation, networks, training
 from ml.compilation import Compilation
 from ml.config import TrainConfig
 from ml.errors import BadConfig
 from ml.progress import EpochResult
+from ml.training import Fitted
 from tests.ml import small_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler
@@ -19,17 +22,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning") 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def epoch(number: int, images_per_s: float, seconds: float = 60) -> EpochResult:
-    figures = {"train_loss": 1, "train_accuracy": 1, "validation_loss": 1, "validation_accuracy": 1, "learning_rate": 1}
-    return EpochResult(number=number, seconds=seconds, images_per_s=images_per_s, validation_auc=None, **figures)
-
-
 def followed(chosen: Compilation, network: nn.Module, rates: list[float], seconds: float = 60) -> list[bool]:
     """Which epochs are compiled, where they turn out to be as fast as that."""
+    figures = {"train_loss": 1, "train_accuracy": 1, "validation_loss": 1, "validation_accuracy": 1, "learning_rate": 1}
     found = []
-    for number, rate in enumerate(rates, start=1):
+    for number, images_per_s in enumerate(rates, start=1):
         found.append(chosen.learner() is not network)
-        chosen.note(epoch(number, rate, seconds))
+        assert chosen.is_next() == found[-1]
+        result = EpochResult(
+            number=number,
+            seconds=seconds,
+            images_per_s=images_per_s,
+            validation_auc=None,
+            is_compiled=found[-1],
+            **figures,
+        )
+        chosen.note(result)
     return found
 
 
@@ -41,31 +49,82 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 
 def test_auto_keeps_compiled_steps_that_are_faster(on_a_gpu: nn.Module) -> None:
     chosen = Compilation(TrainConfig(epochs=100), on_a_gpu, CUDA)
-    assert followed(chosen, on_a_gpu, [100, 20, 150, 150, 149]) == [False, True, True, True, True]
+    assert followed(chosen, on_a_gpu, [50, 100, 20, 150, 90, 90]) == [False, False, True, True, True, True]
 
 
 def test_auto_goes_back_where_compiled_steps_are_slower(on_a_gpu: nn.Module) -> None:
     chosen = Compilation(TrainConfig(epochs=100), on_a_gpu, CUDA)
-    assert followed(chosen, on_a_gpu, [100, 20, 99, 100, 100]) == [False, True, True, False, False]
+    assert followed(chosen, on_a_gpu, [50, 100, 20, 99, 90, 90]) == [False, False, True, True, False, False]
 
 
 def test_auto_does_not_try_where_little_is_left(on_a_gpu: nn.Module) -> None:
     chosen = Compilation(TrainConfig(epochs=100), on_a_gpu, CUDA)
-    assert followed(chosen, on_a_gpu, [100] * 3, seconds=6) == [False] * 3
+    assert followed(chosen, on_a_gpu, [100] * 4, seconds=6) == [False] * 4
+
+
+@pytest.mark.parametrize("fields", [{"devices": 2}, {"unfreeze_epochs": 2, "initial_weights": "version:1"}])
+def test_auto_does_not_try_where_epochs_cannot_be_compared(on_a_gpu: nn.Module, fields: dict[str, Any]) -> None:
+    chosen = Compilation(TrainConfig(epochs=100, **fields), on_a_gpu, CUDA)
+    assert followed(chosen, on_a_gpu, [100] * 4) == [False] * 4
 
 
 @pytest.mark.parametrize(("wanted", "device"), [("auto", CPU), ("off", CPU), ("off", CUDA)])
 def test_steps_stay_as_they_are(wanted: str, device: torch.device, on_a_gpu: nn.Module) -> None:
     chosen = Compilation(TrainConfig(epochs=100, compile=wanted), on_a_gpu, device)
-    assert followed(chosen, on_a_gpu, [100] * 3) == [False] * 3
+    assert followed(chosen, on_a_gpu, [100] * 4) == [False] * 4
 
 
-def test_without_a_compiler_auto_goes_on_and_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    network = nn.Conv2d(1, 1, 1)
-    assert followed(Compilation(TrainConfig(epochs=100), network, CUDA), network, [100] * 3) == [False] * 3
-    with pytest.raises(BadConfig, match=r"need a C\+\+ compiler \(g\+\+\) where the training runs"):
-        Compilation(TrainConfig(compile="on"), network, CPU)
+def test_without_a_compiler_auto_goes_on_and_on_is_refused() -> None:
+    plain, network = nn.Conv2d(1, 1, 1), networks.build(TrainConfig(), 2)
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        assert followed(Compilation(TrainConfig(epochs=100), plain, CUDA), plain, [100] * 4) == [False] * 4
+        with pytest.raises(BadConfig, match=r"need a C\+\+ compiler \(g\+\+\) where the training runs"):
+            compilation.check(TrainConfig(compile="on"), network, CPU)
+
+
+def test_features_of_a_frozen_backbone_have_no_steps_to_compile() -> None:
+    config = TrainConfig(network="mobilenet_v3_small", initial_weights="imagenet", compile="on")
+    with pytest.raises(BadConfig, match="which leaves no steps to compile"):
+        compilation.check(config, networks.build(config, 2), CPU)
+
+
+def _fit(folder: Path, wanted: str) -> Fitted:
+    fields = {"image_size_px": 32, "epochs": 3, "batch_size": 8, "precision": "float32", "dropout": 0}
+    folder.mkdir()
+    data = small_dataset.build(folder / "data", train=16)
+    config = TrainConfig.model_validate({**fields, "device": "cpu", "compile": wanted})
+    return training.fit(config, data.manifest, data.packs, folder, lambda progress: None, lambda path, epoch: None)
+
+
+@pytest.fixture
+def broken_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One that is there and fails, as without the headers that it needs."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    compiler = tmp_path / "g++"
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho no headers >&2; exit 1\n')
+    compiler.chmod(0o755)
+    torch.compiler.reset()
+    with inductor.patch({"cpp.cxx": (str(compiler),)}):
+        yield
+
+
+@pytest.mark.usefixtures("broken_compiler")
+def test_a_run_that_wants_programs_ends_where_they_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"The steps cannot be compiled: .* Choose 'off' for Compile\."):
+        _fit(tmp_path / "run", "on")
+
+
+@pytest.mark.usefixtures("broken_compiler")
+def test_a_run_that_tries_programs_goes_on_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = _fit(tmp_path / "plain", "off")
+    monkeypatch.setattr(compilation, "_may_pay", lambda config, device: True)
+    monkeypatch.setattr(Compilation, "is_next", lambda self: self._tries)  # from the first epoch on
+    fitted = _fit(tmp_path / "run", "auto")
+    assert "steps_not_compiled" in caplog.messages
+    assert fitted.compiled_epochs == 0
+    assert [result.train_loss for result in fitted.history] == [result.train_loss for result in plain.history]
 
 
 def test_several_devices_cannot_share_compiled_steps() -> None:
@@ -76,16 +135,10 @@ def test_several_devices_cannot_share_compiled_steps() -> None:
 @pytest.mark.slow
 def test_compiled_steps_learn_what_plain_ones_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    data = small_dataset.build(tmp_path / "data", train=16)
-    losses = {}
-    for wanted in ("off", "on"):
-        config = TrainConfig(
-            image_size_px=32, epochs=3, batch_size=8, device="cpu", precision="float32", dropout=0, compile=wanted
-        )
-        (tmp_path / wanted).mkdir()
-        fitted = training.fit(
-            config, data.manifest, data.packs, tmp_path / wanted, lambda progress: None, lambda path, epoch: None
-        )
-        losses[wanted] = [result.train_loss for result in fitted.history]
-    assert losses["on"] == pytest.approx(losses["off"], rel=1e-3)
+    torch.compiler.reset()
+    compiled, plain = _fit(tmp_path / "on", "on"), _fit(tmp_path / "off", "off")
+    assert (compiled.compiled_epochs, plain.compiled_epochs) == (3, 0)
+    assert [result.train_loss for result in compiled.history] == pytest.approx(
+        [result.train_loss for result in plain.history], rel=1e-3
+    )
     assert list((tmp_path / "cache").rglob("*.so"))  # it was compiled

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ml import device, onnx_runtime, training
+from ml import compilation, device, onnx_runtime, training
 from ml.config import TrainConfig
 from ml.errors import BadConfig
 from ml.self_test import SelfTest
@@ -43,6 +43,7 @@ def test_every_precision_trains_with_every_optimizer(tmp_path: Path, precision: 
     assert all(math.isfinite(result.train_loss) for result in fitted.history)
 
 
+@pytest.mark.skipif(bool(compilation._missing(torch.device("cuda"))), reason="no compiler is installed")
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own compiler
 @pytest.mark.parametrize("network", ["cnn", "cnn_fast", "resnet18"])
 def test_compiled_steps_learn_what_plain_ones_learn(tmp_path: Path, network: str) -> None:

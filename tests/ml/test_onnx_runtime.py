@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,6 +40,7 @@ def test_onnx_runtime_is_imported_in_one_place() -> None:
     assert found == {"ml/onnx_runtime.py"}
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an NVIDIA GPU")
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_a_session_computes_on_the_processor_where_the_runtime_knows_nothing_else(
     tmp_path: Path, device: ServingDevice
@@ -68,3 +70,27 @@ def test_a_gpu_that_the_runtime_cannot_use_is_said_and_replaced_only_where_that_
     assert not caplog.messages
     assert onnx_runtime.device_of(onnx_runtime.session(tmp_path / "model.onnx", 1, "auto")) == "cpu"
     assert caplog.messages == ["cuda_not_usable"]
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+def test_a_gpu_that_fails_at_the_start_is_no_fault_of_the_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one whose memory others have taken: the runtime raises while it opens the session."""
+    opened = onnx_runtime._opened
+
+    def without_memory(path: Path, threads: int, providers: list[Any]) -> Any:
+        if len(providers) > 1:
+            raise onnx_runtime.errors.RuntimeException("CUBLAS_STATUS_ALLOC_FAILED")
+        return opened(path, threads, providers)
+
+    small_version.write_model(tmp_path / "model.onnx")
+    monkeypatch.setattr(onnx_runtime, "offers_cuda", lambda: True)
+    monkeypatch.setattr(onnx_runtime, "_opened", without_memory)
+    assert onnx_runtime.device_of(onnx_runtime.session(tmp_path / "model.onnx", 1, "auto")) == "cpu"
+    assert [record.reason for record in caplog.records] == ["CUBLAS_STATUS_ALLOC_FAILED"]
+    with pytest.raises(DeviceFault, match="cannot use it: CUBLAS_STATUS_ALLOC_FAILED"):
+        onnx_runtime.session(tmp_path / "model.onnx", 1, "cuda")
+    (tmp_path / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(onnx_runtime.errors.InvalidProtobuf):
+        onnx_runtime.session(tmp_path / "model.onnx", 1, "cuda")

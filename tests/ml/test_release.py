@@ -22,7 +22,7 @@ CONFIG = TrainConfig(image_size_px=32, epochs=1)
 
 
 def _fitted() -> Fitted:
-    return Fitted(networks.build(CONFIG, 2).eval(), [], 1, "cpu", "float32", 1.0)
+    return Fitted(networks.build(CONFIG, 2).eval(), [], 1, "cpu", "float32", 0, 1.0)
 
 
 def test_a_release_tells_of_its_export_and_then_of_each_split(tmp_path: Path) -> None:

@@ -340,24 +340,38 @@ def test_a_site_told_to_use_a_gpu_that_it_does_not_have_says_so(
     assert "or set APP_SERVING_DEVICE=auto" in health.json["checks"]["model"]
 
 
-def test_a_device_that_fails_while_it_computes_is_no_fault_of_the_request(
-    app: Flask, client: FlaskClient, auth: Auth, image: bytes
+class _Failing:
+    """The session of a device that fails until it is mended."""
+
+    def __init__(self, session: Any, error: Exception) -> None:
+        self._session, self.error = session, error
+
+    def run(self, *given: Any) -> Any:
+        if self.error:
+            raise self.error
+        return self._session.run(*given)
+
+
+@pytest.mark.parametrize("error", onnx_runtime.DEVICE_ERRORS)
+def test_a_device_that_fails_while_it_computes_is_told_until_it_works_again(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes, error: type[Exception]
 ) -> None:
     activate(app)
     assert client.get("/health").json["model"]["device"] == "cpu"
-
-    class WithoutMemory:
-        def run(self, outputs: list[str], inputs: dict[str, object]) -> None:
-            raise onnx_runtime.errors.RuntimeException("Failed to allocate memory for requested buffer")
-
-        def get_providers(self) -> list[str]:
-            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-    active_model_of(app).loaded.predictor._session = WithoutMemory()
+    predictor = active_model_of(app).loaded.predictor
+    predictor._session = failing = _Failing(predictor._session, error("out of memory"))
     headers = auth.token("predict") | {"Content-Type": "image/png"}
-    answer = client.post("/predict", data=image, headers=headers)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-    assert "The device 'cuda' failed to compute an answer" in answer.json["detail"]
+    answer, health = client.post("/predict", data=image, headers=headers), client.get("/health")
+    for answered in (answer, health):
+        assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5")
+    told = "The device 'cpu' failed to compute an answer"
+    assert (told in answer.json["detail"], told in health.json["checks"]["model"]) == (True, True)
+    auth.login("viewer")
+    page = client.post("/try/", data=auth.form(image=(io.BytesIO(image), "image.png")))
+    assert (page.status_code, page.headers["Retry-After"], "failed to compute" in page.text) == (503, "5", True)
+    failing.error = None
+    assert client.get("/health").status_code == 200
+    assert client.post("/predict", data=image, headers=headers).status_code == 200
 
 
 def test_a_graph_that_is_not_the_one_on_its_card_is_refused(app: Flask, client: FlaskClient) -> None:

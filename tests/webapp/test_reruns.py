@@ -46,7 +46,12 @@ def test_a_version_says_that_it_scores_otherwise_and_what_differed(app: Flask, c
     two_runs(app, leaning=9.0)
     with app.app_context():
         version = db.session.get_one(ModelVersion, 2)
-        changed = {"packages": {"torch": "9.9"}, "device": "cuda: A card", "precision": "bfloat16"}
+        changed = {
+            "packages": {"torch": "9.9"},
+            "device": "cuda: A card",
+            "precision": "bfloat16",
+            "compiled_epochs": 9,
+        }
         version.card = {**version.card, **changed}
         db.session.commit()
     auth.login("viewer")
@@ -55,6 +60,7 @@ def test_a_version_says_that_it_scores_otherwise_and_what_differed(app: Flask, c
     assert "/versions/compare?version=1&amp;version=2" in html
     assert "torch 2.13.0 9.9" in plain(html)
     assert "Precision float32 bfloat16" in plain(html)
+    assert "Compiled epochs 0 9" in plain(html)
 
 
 def test_another_configuration_is_no_run_again(app: Flask, client: FlaskClient, auth: Auth) -> None:

@@ -3,7 +3,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +15,9 @@ from webapp.predictions.rounds import Rounds
 GREYS = (10, 90, 110, 130, 250)
 
 
-@pytest.mark.parametrize("kept", [{"lanes": 1}, {"lanes": 3, "together": True}])
+@pytest.mark.parametrize(("device", "lanes"), [("cpu", 1), ("cuda", 3)])
 def test_those_who_wait_share_a_run_and_get_their_own_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, lanes: int
 ) -> None:
     predictor = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path))
     files = [encode_canonical(np.full((24, 24, 3), grey, np.uint8)) for grey in GREYS]
@@ -32,12 +31,13 @@ def test_those_who_wait_share_a_run_and_get_their_own_answers(
         return self.judge(self.probabilities(batch_NCHW), None)
 
     monkeypatch.setattr(Predictor, "answers_of", slowly)
-    rounds = Rounds(**kept)
+    rounds, predictor.device = Rounds(lanes), device
     with ThreadPoolExecutor(len(files)) as pool:
         first = pool.submit(rounds.answer, predictor, files[0])
         assert is_running.wait(10)
         others = [pool.submit(rounds.answer, predictor, data) for data in files[1:]]
-        while len(rounds._lanes[0]._runs._waiting) < len(others):
+        runs = rounds._lanes[0]._of_gpu if device == "cuda" else rounds._lanes[0]._runs
+        while len(runs._waiting) < len(others):
             threading.Event().wait(0.01)
         goes_on.set()
         together = [one.result(10)[0].probability for one in (first, *others)]

@@ -16,8 +16,7 @@ import numpy as np
 from flask import Flask, current_app
 from numpy.typing import NDArray
 
-from ml import images, onnx_runtime
-from ml.errors import MlError
+from ml import images
 from ml.serving import Answer, Predictor
 
 MOST_AT_ONCE = 8
@@ -77,31 +76,31 @@ def _alone(together: list[_Asked]) -> None:
     for asked in together:
         try:
             (asked.outcome,) = asked.predictor.answers_of(asked.input_CHW[None])
-        except MlError as error:
+        except Exception as error:
             asked.outcome = error
 
 
 class _Lane:
     """What one core does: one image is decoded at a time."""
 
-    def __init__(self, runs: _Runs) -> None:
-        self._decoding, self._runs = threading.Lock(), runs
+    def __init__(self, of_gpu: _Runs) -> None:
+        self._decoding, self._runs, self._of_gpu = threading.Lock(), _Runs(), of_gpu
 
     def answer(self, predictor: Predictor, data: bytes) -> tuple[Answer, dict[str, float]]:
         with self._decoding:
             started_s = time.perf_counter()
             input_CHW = images.read_input(data, predictor.card.input)
             asked = _Asked(predictor, input_CHW, time.perf_counter() - started_s)
-        self._runs.answer(asked)
+        (self._of_gpu if predictor.device == "cuda" else self._runs).answer(asked)
         return asked.answer()
 
 
 class Rounds:
-    """The lanes of one process, taken in turn; each runs the model by itself, or all together."""
+    """The lanes of one process, taken in turn; each runs the model by itself, but for the one of a GPU."""
 
-    def __init__(self, lanes: int, *, together: bool = False) -> None:
-        shared = _Runs()
-        self._lanes = [_Lane(shared if together else _Runs()) for _ in range(lanes)]
+    def __init__(self, lanes: int) -> None:
+        of_gpu = _Runs()
+        self._lanes = [_Lane(of_gpu) for _ in range(lanes)]
         self._next = itertools.count()
 
     def answer(self, predictor: Predictor, data: bytes) -> tuple[Answer, dict[str, float]]:
@@ -113,9 +112,8 @@ class Rounds:
 
 
 def init_app(app: Flask) -> None:
-    settings = app.extensions["settings"]
-    has_gpu = settings.serving_device != "cpu" and onnx_runtime.offers_cuda()
-    app.extensions["rounds"] = Rounds(max(1, _cores() // settings.web_concurrency), together=has_gpu)
+    processes = app.extensions["settings"].web_concurrency
+    app.extensions["rounds"] = Rounds(max(1, _cores() // processes))
 
 
 def _cores() -> int:

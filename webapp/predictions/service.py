@@ -9,7 +9,7 @@ from typing import IO
 from flask import current_app, g
 
 from ml import explain, images
-from ml.errors import BadImage, NoExplanation
+from ml.errors import BadImage, DeviceFault, NoExplanation
 from ml.serving import Answer
 from webapp.errors import Conflict, Invalid, TooLarge, Unavailable
 from webapp.models import now
@@ -76,6 +76,8 @@ def predict(uploads: list[Upload], actor: Actor, explains: bool = False) -> tupl
         answered = [_answer(loaded, upload, actor, settings.max_image_mb, explains) for upload in uploads]
     except NoExplanation as error:
         raise Conflict(str(error)) from error
+    except DeviceFault as error:
+        raise Unavailable(str(error)) from error
     journal().add([one.row | {"place": place} for place, one in enumerate(answered) if one.row])
     if len(answered) == 1 and answered[0].error:
         raise BadImage(answered[0].error)

@@ -69,6 +69,7 @@ def _settled(config: dict[str, Any]) -> TrainConfig | dict[str, Any]:
 def _differences(first: dict[str, Any], this: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Device, precision, code and packages, where both cards name them and they are not the same."""
     told = [(title, first.get(title.lower()), this.get(title.lower())) for title in ("Device", "Precision")]
+    told.append(("Compiled epochs", str(first.get("compiled_epochs", 0)), str(this.get("compiled_epochs", 0))))
     for title, name in (("Code", "commit"), ("Sources", "sources_sha256")):
         told.append((title, (first.get("code") or {}).get(name), (this.get("code") or {}).get(name)))
     before, after = first.get("packages") or {}, this.get("packages") or {}
