@@ -3,9 +3,9 @@
 Two runs with one seed are the same bits only in one precision. So the one that is measured to be fastest must be a fact
 about device and network, and not about what else the machine did at that moment: on a processor, where equal bits are
 promised, the time of one thread is asked for, which does not count what others take. Measured are convolutions, of
-which there are two kinds. On an AMD EPYC with AVX512-BF16, bfloat16 had 1.43 to 1.68 times the speed of float32 in plain
-ones (120 answers beside three busy processes) and about 0.7 in depthwise ones; on processors without units for it, a
-third in plain ones.
+which there are two kinds. On an AMD EPYC with AVX512-BF16, bfloat16 had 1.43 to 1.68 times the speed of float32 in
+plain ones (120 answers beside three busy processes) and about 0.7 in depthwise ones; on processors without units for
+it, a third in plain ones.
 """
 
 import functools
