@@ -158,9 +158,7 @@ def _save_epoch(work: Work, attempt_number: int, result: EpochResult) -> None:
         raise HandedOver(f"attempt {work.attempt.token}")
     earlier = Epoch.experiment_id == work.attempt.row_id, Epoch.number >= result.number
     db.session.execute(delete(Epoch).where(*earlier))
-    db.session.add(
-        Epoch(experiment_id=work.attempt.row_id, attempt=attempt_number, **result.model_dump(exclude={"is_compiled"}))
-    )
+    db.session.add(Epoch(experiment_id=work.attempt.row_id, attempt=attempt_number, **result.model_dump()))
     work.attempt.save(checkpoint_sha256=work.checkpoint_sha256, checkpoint_epoch=result.number, losses=0)
     _forget_outdated(work, before)
     db.session.remove()

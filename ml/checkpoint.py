@@ -19,7 +19,7 @@ class Checkpoint:
     """All that `ml.training.fit` needs to go on as if it had never stopped."""
 
     run: dict[str, Any]  # what makes it this run: format, configuration, classes, data set
-    position: dict[str, int]  # epochs done, steps done
+    position: dict[str, int]  # epochs done, steps done, epochs done by compiled steps
     model: dict[str, Any]
     average: dict[str, Any]  # of the weights; empty where the run keeps none
     optimizer: dict[str, Any]

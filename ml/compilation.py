@@ -64,10 +64,12 @@ class Compilation:
             return bool(compiled) or self._left_s > _LONG_S
         return compiled[1] > plain[1]
 
-    def note(self, result: EpochResult) -> None:
-        """Hears how fast the epoch was."""
-        self._rates[result.is_compiled].append(result.images_per_s)
+    def note(self, result: EpochResult) -> bool:
+        """Hears how fast the epoch was, and says whether it was compiled."""
+        was_compiled = self.is_next()
+        self._rates[was_compiled].append(result.images_per_s)
         self._left_s = (self._epochs - result.number) * result.seconds
+        return was_compiled
 
     def give_up(self, error: RuntimeError) -> nn.Module:
         """The network to go on with where its programs cannot be written or run; where 'on' was asked for, BadConfig.

@@ -17,7 +17,6 @@ class EpochResult(Frozen):
     learning_rate: float  # at the end of the epoch
     seconds: float
     images_per_s: float  # of training
-    is_compiled: bool = False
 
 
 class Progress(Frozen):

@@ -47,7 +47,7 @@ class Run:
         self.optimizer = optimization.optimizer_of(config, network)
         self.schedule = optimization.schedule_of(config, self.optimizer, self.steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
-        self.compilation = Compilation(config, network, device)
+        self.compilation, self.compiled_epochs = Compilation(config, network, device), 0
         self.history: list[EpochResult] = []
         self.best: dict[str, Any] = {"epoch": 0, "model": {}}
         self.identity = {
@@ -95,9 +95,8 @@ class Run:
             learning_rate=self.schedule.get_last_lr()[0],
             seconds=time.monotonic() - started_s,
             images_per_s=images_per_s,
-            is_compiled=self.compilation.is_next(),
         )
-        self.compilation.note(result)
+        self.compiled_epochs += self.compilation.note(result)
         self.history.append(result)
         self._keep_best()
         return result
@@ -185,7 +184,11 @@ class Run:
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(
             run=self.identity | {"precision": precision.name(self.dtype)},
-            position={"epochs": len(self.history), "steps": len(self.history) * self.steps},
+            position={
+                "epochs": len(self.history),
+                "steps": len(self.history) * self.steps,
+                "compiled_epochs": self.compiled_epochs,
+            },
             model=self.network.body.state_dict(),
             average={} if self.average is None else self.average.state_dict(),
             optimizer=self.optimizer.state_dict(),
@@ -212,6 +215,7 @@ class Run:
         if len(saved.rng["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(saved.rng["cuda"])
         self.history = [EpochResult(**result) for result in saved.history]
+        self.compiled_epochs = saved.position.get("compiled_epochs", 0)  # 0 in a release that could not compile
         self.best = saved.best
 
 

@@ -82,7 +82,7 @@ def fit(
         run.best["epoch"],
         device.describe(start.device, config.devices),
         precision.name(start.dtype),
-        sum(result.is_compiled for result in run.history),
+        run.compiled_epochs,
         wall_s,
         energy_j,
     )

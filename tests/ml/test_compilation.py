@@ -1,5 +1,6 @@
 """Compiled steps: where they are had, and that they learn what plain ones learn."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,8 @@ def followed(chosen: Compilation, network: nn.Module, rates: list[float], second
     found = []
     for number, images_per_s in enumerate(rates, start=1):
         found.append(chosen.learner() is not network)
-        assert chosen.is_next() == found[-1]
-        result = EpochResult(
-            number=number,
-            seconds=seconds,
-            images_per_s=images_per_s,
-            validation_auc=None,
-            is_compiled=found[-1],
-            **figures,
-        )
-        chosen.note(result)
+        result = EpochResult(number=number, seconds=seconds, images_per_s=images_per_s, validation_auc=None, **figures)
+        assert chosen.note(result) == found[-1]
     return found
 
 
@@ -88,12 +81,19 @@ def test_features_of_a_frozen_backbone_have_no_steps_to_compile() -> None:
         compilation.check(config, networks.build(config, 2), CPU)
 
 
-def _fit(folder: Path, wanted: str) -> Fitted:
+def _fit(folder: Path, wanted: str, resume_from: Path | None = None) -> Fitted:
     fields = {"image_size_px": 32, "epochs": 3, "batch_size": 8, "precision": "float32", "dropout": 0}
     folder.mkdir()
     data = small_dataset.build(folder / "data", train=16)
-    config = TrainConfig.model_validate({**fields, "device": "cpu", "compile": wanted})
-    return training.fit(config, data.manifest, data.packs, folder, lambda progress: None, lambda path, epoch: None)
+    return training.fit(
+        TrainConfig.model_validate({**fields, "device": "cpu", "compile": wanted}),
+        data.manifest,
+        data.packs,
+        folder,
+        lambda progress: None,
+        lambda path, epoch: shutil.copy(path, folder / f"{epoch}.pt"),
+        resume_from,
+    )
 
 
 @pytest.fixture
@@ -137,7 +137,8 @@ def test_compiled_steps_learn_what_plain_ones_learn(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     torch.compiler.reset()
     compiled, plain = _fit(tmp_path / "on", "on"), _fit(tmp_path / "off", "off")
-    assert (compiled.compiled_epochs, plain.compiled_epochs) == (3, 0)
+    resumed = _fit(tmp_path / "resumed", "on", resume_from=tmp_path / "on" / "2.pt")
+    assert (compiled.compiled_epochs, plain.compiled_epochs, resumed.compiled_epochs) == (3, 0, 3)
     assert [result.train_loss for result in compiled.history] == pytest.approx(
         [result.train_loss for result in plain.history], rel=1e-3
     )
