@@ -51,20 +51,22 @@ def session(model_path: Path, threads: int, device: ServingDevice = "cpu") -> An
         )
     if device == "cpu" or not offers_cuda():
         return _opened(model_path, threads, [_CPU])
-    fault = "no NVIDIA GPU or driver is found, or not the CUDA and cuDNN that it was built for"
+    reason = fault = "no NVIDIA GPU or driver is found, or not the CUDA and cuDNN that it was built for"
     _find_libraries()
     try:
         opened = _opened(model_path, threads, [(_CUDA, _CUDA_OPTIONS), _CPU])
-    except DEVICE_ERRORS as error:  # such as a GPU whose memory others have taken
-        opened, fault = _opened(model_path, threads, [_CPU]), str(error)  # raises where the graph is at fault
+    except DEVICE_ERRORS as error:
+        opened = _opened(model_path, threads, [_CPU])  # raises where the graph is at fault
+        fault = "the GPU failed while the model was loaded, as one does whose memory is full; the log has its words"
+        reason = str(error)  # with the names of machine and files, which are nobody else's business
     if device_of(opened) == "cuda":
         return opened
+    log.warning("cuda_not_usable", extra={"reason": reason})
     if device == "cuda":
         raise DeviceFault(
             f"Predictions were told to use CUDA, and ONNX Runtime cannot use it: {fault}. Mend that, or set "
             "APP_SERVING_DEVICE=auto."
         )
-    log.warning("cuda_not_usable", extra={"used": "cpu", "reason": fault})
     return opened
 
 
