@@ -76,7 +76,7 @@ def _alone(together: list[_Asked]) -> None:
     for asked in together:
         try:
             (asked.outcome,) = asked.predictor.answers_of(asked.input_CHW[None])
-        except Exception as error:
+        except Exception as error:  # raised again for whoever asked: nobody may wait for an outcome in vain
             asked.outcome = error
 
 
