@@ -66,7 +66,7 @@ class Attempt:
                 started_at=now(),
                 heartbeat_at=now(),
                 phase="starting",
-                progress=0.0,
+                **kind.between_attempts(),
             )
         )
         won = _changed(statement)
@@ -125,7 +125,13 @@ class Attempt:
         _changed(
             self._mine()
             .where(self.kind.status == self.kind.WORKING)
-            .values(status=self.kind.WAITING, attempt_token=None, rung_at=None, phase="waiting for a worker")
+            .values(
+                status=self.kind.WAITING,
+                attempt_token=None,
+                rung_at=None,
+                phase="waiting for a worker",
+                **self.kind.between_attempts(),
+            )
         )
         db.session.commit()
 

@@ -32,7 +32,12 @@ def release_lost(kind: type[AttemptedRow], row_id: int, token: str, max_attempts
             status=kind.FAILED, finished_at=now(), attempt_token=None, losses=kind.losses + 1, **{kind.REASON: reason}
         ),
         mine.where(kind.status == kind.WORKING).values(
-            status=kind.WAITING, attempt_token=None, losses=kind.losses + 1, rung_at=None, phase="waiting for a worker"
+            status=kind.WAITING,
+            attempt_token=None,
+            losses=kind.losses + 1,
+            rung_at=None,
+            phase="waiting for a worker",
+            **kind.between_attempts(),
         ),
     )
     for statement in outcomes:

@@ -129,7 +129,7 @@ def _report_training(work: Work, attempt_number: int, progress: Progress) -> Non
     work.attempt.report(
         progress=done / total,
         phase=f"epoch {progress.epoch} of {progress.epochs}",
-        eta_s=progress.step_s and (total - done) * progress.step_s,
+        eta_s=progress.left_s,
         images_per_s=progress.images_per_s,
     )
 
@@ -188,7 +188,7 @@ def _publish(
     def report(done: int, total: int) -> None:
         work.attempt.report(phase="evaluating" if total else "exporting")
 
-    work.attempt.report(phase="exporting")
+    work.attempt.report(phase="exporting", eta_s=None)
     folder = work.scratch / "version"
     made = release(fitted, config, manifest, packs, folder, report=report, **names)
     work.attempt.report(phase="storing")

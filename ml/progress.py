@@ -32,8 +32,18 @@ class Progress(Frozen):
     images_per_s: float
     device: str
     step_s: float | None = None  # unknown before the first step
+    epoch_s: float | None = None  # what the epoch before took, with its validation
     prepared: float = 1.0
     epoch_result: EpochResult | None = None  # with the last message of an epoch, once its checkpoint is kept
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the last epoch ends, None before the first step; validation counts once an epoch is over."""
+        if self.step_s is None:
+            return None
+        epoch_s = self.epoch_s or self.steps * self.step_s
+        of_this_epoch_s = 0.0 if self.epoch_result else max(0.0, epoch_s - self.step * self.step_s)
+        return of_this_epoch_s + (self.epochs - self.epoch) * epoch_s
 
 
 Report = Callable[[Progress], None]

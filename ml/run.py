@@ -70,6 +70,7 @@ class Run:
             step=step,
             steps=self.steps,
             step_s=min(self.config.batch_size, len(self.inputs.labels())) / images_per_s,
+            epoch_s=self.history[-1].seconds if self.history else None,
             images_per_s=images_per_s,
             device=str(self.device),
             epoch_result=result,

@@ -2,13 +2,14 @@
 
 import datetime
 import secrets
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ml.artifact import MODEL_FILES
 from ml.config import SPLITS, Variant
+from webapp.attempted import Attempted as Attempted
 from webapp.database import MAX_ID as MAX_ID
 from webapp.database import Base, now, one_of
 from webapp.database import UtcDateTime as UtcDateTime
@@ -28,28 +29,6 @@ FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 SEARCH_STATUSES = ("running", *FINAL_STATUSES)
 STUDY_KINDS = ("folds", "seeds")
 EVALUATED_SPLITS = (*SPLITS, "all")
-
-
-class Attempted:
-    """Columns of a row that a worker works on: who owns it now, and since when it was last heard of.
-
-    It waits in status `WAITING` without a token; a worker claims it by setting its token and `WORKING`.
-    """
-
-    WAITING: ClassVar[str] = "queued"
-    WORKING: ClassVar[str] = "running"
-    FAILED: ClassVar[str] = "failed"
-    REASON: ClassVar[str] = "failed_because"
-
-    attempt_token: Mapped[str | None] = mapped_column(String(64))
-    attempts: Mapped[int] = mapped_column(default=0)
-    losses: Mapped[int] = mapped_column(default=0)  # in a row
-    heartbeat_at: Mapped[datetime.datetime | None]
-    rung_at: Mapped[datetime.datetime | None]
-    progress: Mapped[float] = mapped_column(default=0.0)
-    phase: Mapped[str] = mapped_column(String(40), default="")
-    started_at: Mapped[datetime.datetime | None]
-    finished_at: Mapped[datetime.datetime | None]
 
 
 class Upload(Base):
@@ -177,6 +156,7 @@ class Experiment(Attempted, Base):
         CheckConstraint("(search_id IS NULL) = (trial IS NULL)", name="trial"),
         UniqueConstraint("search_id", "trial"),
     )
+    OF_ATTEMPT = ("device", "images_per_s", "eta_s")
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -203,12 +183,17 @@ class Experiment(Attempted, Base):
     epochs: Mapped[list["Epoch"]] = relationship(order_by="Epoch.number", back_populates="experiment")
     version: Mapped["ModelVersion | None"] = relationship(back_populates="experiment")
 
+    @classmethod
+    def kept(cls) -> Any:
+        return 1.0 * cls.checkpoint_epoch / cls.config["epochs"].as_integer()
+
 
 class RateSearch(Attempted, Base):
     """A learning-rate range test of a configuration on a data set, and its curve."""
 
     __tablename__ = "rate_search"
     __table_args__ = (one_of("status", JOB_STATUSES),)
+    OF_ATTEMPT = ("device",)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200))

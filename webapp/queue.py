@@ -29,6 +29,10 @@ class Task:
         """How the id of each job for the row begins; the rest is random, so a lost job never blocks its successor."""
         return f"{self.function.rsplit('.', 1)[1]}-{row_id}-"
 
+    def row_id(self, job_id: str) -> int:
+        """The row that one of its jobs is for."""
+        return int(job_id.split("-")[1])
+
 
 INGEST = Task("jobs.tasks.ingest", "ingest")
 EVALUATE = Task("jobs.tasks.evaluate", "evaluation")
@@ -86,13 +90,15 @@ def ring_each(task: Task, row_ids: Sequence[int]) -> list[int]:
     return heard
 
 
-def position(task: Task, row_id: int) -> int | None:
-    """The row's place in its queue, 1 for the next; None where it does not wait or Redis does not answer."""
+def rows(task: Task) -> list[int]:
+    """The rows that wait for the task, the next one first; none where Redis does not answer.
+
+    Some may wait no longer, cancelled ones for example: a worker passes over them.
+    """
     try:
-        waiting = queue_of(task).get_job_ids()
+        return [task.row_id(job_id) for job_id in queue_of(task).get_job_ids()]
     except RedisError:
-        return None
-    return next((place for place, job_id in enumerate(waiting, 1) if job_id.startswith(task.prefix(row_id))), None)
+        return []
 
 
 def lengths() -> dict[str, int]:

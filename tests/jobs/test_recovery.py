@@ -401,6 +401,26 @@ def test_a_zombie_cannot_write(context: Flask, researcher: User, dataset: Datase
     assert experiment.status == "queued"
 
 
+@ON_BOTH
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "handed over"])
+def test_a_row_between_two_attempts_tells_what_is_kept_and_nothing_of_the_attempt_before(
+    context: Flask, researcher: User, dataset: Dataset, is_lost: bool
+) -> None:
+    experiment = queue_experiment(researcher, dataset, epochs=8)
+    attempt = Attempt.claim(context, Experiment, experiment.id)
+    assert attempt is not None
+    attempt.save(checkpoint_epoch=2, progress=0.3, eta_s=600.0, images_per_s=99.0, device="cuda: H200")
+    if is_lost:
+        release_lost(Experiment, experiment.id, attempt.token, max_attempts=3)
+    else:
+        attempt.release()
+    for status in ("queued", "running"):
+        db.session.refresh(experiment)
+        assert (experiment.status, experiment.progress) == (status, 0.25)
+        assert (experiment.eta_s, experiment.images_per_s, experiment.device) == (None, None, None)
+        Attempt.claim(context, Experiment, experiment.id)
+
+
 def test_the_sweep_removes_what_no_row_names_and_nothing_else(
     context: Flask, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

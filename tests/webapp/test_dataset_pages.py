@@ -39,7 +39,7 @@ def test_an_uploaded_archive_becomes_a_pending_data_set_that_waits_for_a_worker(
         assert (dataset.name, dataset.status) == ("breast", "pending")
         assert dataset.options["seed"] == 7
         assert dataset.options["positive_class"] is None
-        assert queue.position(queue.INGEST, 1) == 1
+        assert queue.rows(queue.INGEST) == [1]
     html = client.get("/datasets/1").text
     assert 'hx-get="/datasets/1/live"' in html
     assert "Waiting for a worker" in html

@@ -49,7 +49,7 @@ def test_an_archive_is_kept_and_its_ingest_waits(context: Flask, kind: str) -> N
     assert (dataset.status, dataset.name, dataset.options["seed"]) == ("pending", "My set", 7)
     with service.store().open((dataset.archive_part_sha256s or [""])[0]) as stream:
         assert stream.read() == data
-    assert queue.position(queue.INGEST, dataset.id) == 1
+    assert queue.rows(queue.INGEST) == [dataset.id]
     assert db.session.scalars(select(AuditEvent)).one().subject == f"dataset:{dataset.id}"
 
 

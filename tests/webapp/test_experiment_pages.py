@@ -13,7 +13,7 @@ from ml.config import TrainConfig
 from ml.presets import presets
 from tests import factories
 from tests.factories import Auth
-from webapp import forms, queue
+from webapp import forms, queue, waiting
 from webapp.models import Experiment, db
 
 
@@ -151,6 +151,30 @@ def test_a_running_experiment_is_polled_until_it_is_final(app: Flask, client: Fl
     assert "The loss is not a number." in final
 
 
+def test_only_what_waits_stands_before_an_experiment_in_the_queue(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        rows = [factories.make_experiment(name=f"Number {number}") for number in range(4)]
+        for row in rows:
+            queue.ring(queue.TRAIN, row.id)
+        rows[0].status, rows[2].status = "cancelled", "running"
+        db.session.commit()
+    auth.login("viewer")
+    assert "Number 1 in the queue" in client.get("/experiments/2/live").text
+    assert "Number 2 in the queue" in client.get("/experiments/4/live").text
+    assert "in the queue" not in client.get("/experiments/3/live").text
+
+
+def test_what_does_not_train_tells_no_time_that_is_left(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        for status in ("running", "cancelling", "cancelled", "failed"):
+            factories.make_experiment(status=status, eta_s=75)
+    auth.login("viewer")
+    shown = ["Training left" in client.get(f"/experiments/{number}/live").text for number in (1, 2, 3, 4)]
+    assert shown == [True, False, False, False]
+    told = [client.get(f"/api/v1/experiments/{number}").json["eta_s"] for number in (1, 2, 3, 4)]
+    assert told == [75, None, None, None]
+
+
 def test_the_curves_are_drawn_from_the_epochs(app: Flask, client: FlaskClient, auth: Auth) -> None:
     with app.app_context():
         experiment = factories.make_experiment(status="succeeded")
@@ -178,8 +202,9 @@ def test_cancel_and_resume_are_offered_where_they_are_possible_and_do_it(
     assert "Resume after epoch 3" in html
     client.post("/experiments/1/resume", data=auth.form())
     with app.app_context():
-        assert db.session.get_one(Experiment, 1).status == "queued"
-        assert queue.position(queue.TRAIN, 1) == 1
+        experiment = db.session.get_one(Experiment, 1)
+        assert experiment.status == "queued"
+        assert waiting.place(queue.TRAIN, experiment) == 1
 
 
 def test_a_final_experiment_cannot_be_cancelled(app: Flask, client: FlaskClient, auth: Auth) -> None:

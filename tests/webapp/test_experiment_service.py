@@ -20,7 +20,7 @@ def test_an_experiment_waits_with_its_whole_configuration(any_context: Flask) ->
     db.session.expire_all()
     assert (experiment.name, experiment.status, experiment.created_by) == ("First try", "queued", user)
     assert TrainConfig.model_validate(experiment.config) == config
-    assert queue.position(queue.TRAIN, experiment.id) == 1
+    assert queue.rows(queue.TRAIN) == [experiment.id]
     assert db.session.scalars(select(AuditEvent)).one().details == {"dataset": dataset.id, "network": "cnn"}
 
 
@@ -74,7 +74,7 @@ def test_resuming_goes_on_with_what_ended_early(context: Flask, status: str) -> 
     if status in ("failed", "cancelled"):
         service.resume(experiment, make_user())
         assert (experiment.status, experiment.failed_because, experiment.losses) == ("queued", None, 0)
-        assert queue.position(queue.TRAIN, experiment.id) == 1
+        assert queue.rows(queue.TRAIN) == [experiment.id]
     else:
         with pytest.raises(Conflict, match=status):
             service.resume(experiment, make_user())

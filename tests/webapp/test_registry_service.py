@@ -87,7 +87,7 @@ def test_an_evaluation_waits_for_a_worker(user: User) -> None:
     (version,) = versions(1)
     evaluation = service.start_evaluation(version.id, make_dataset("Other").id, "all", user)
     assert (evaluation.status, evaluation.metrics) == ("queued", None)
-    assert queue.position(queue.EVALUATE, evaluation.id) == 1
+    assert queue.rows(queue.EVALUATE) == [evaluation.id]
     assert service.evaluations(version) == [evaluation]
     assert service.get_evaluation(evaluation.id) is evaluation
 

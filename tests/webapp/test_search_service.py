@@ -38,7 +38,7 @@ def test_a_trial_is_an_ordinary_experiment_with_drawn_settings(any_context: Flas
     assert (row.status, row.trial, row.name) == ("queued", 1, "Better (trial 1)")
     assert 1e-5 <= row.config["learning_rate"] <= 0.1
     assert row.config | {"learning_rate": 0, "optimizer": ""} == search.config | {"learning_rate": 0, "optimizer": ""}
-    assert queue.position(queue.TRAIN, row.id) == 1
+    assert queue.rows(queue.TRAIN)[0] == row.id
 
 
 def test_each_trial_that_ends_makes_room_for_the_next_until_all_are_done(any_context: Flask) -> None:

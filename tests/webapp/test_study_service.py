@@ -33,7 +33,7 @@ def test_seeds_are_trained_one_after_another_from_the_first(any_context: Flask) 
     assert [row.config["seed"] for row in study.members] == [7, 8, 9]
     assert [row.member for row in study.members] == [1, 2, 3]
     assert [row.name for row in study.members] == [f"Five (seed {number} of 3)" for number in (1, 2, 3)]
-    assert [queue.position(queue.TRAIN, row.id) for row in study.members] == [1, 2, 3]
+    assert queue.rows(queue.TRAIN) == [row.id for row in study.members]
 
 
 def test_folds_share_one_configuration_and_differ_by_their_number(any_context: Flask) -> None:

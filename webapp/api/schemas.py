@@ -103,7 +103,7 @@ def experiment(row: Experiment) -> answers.Experiment:
         "status": row.status,
         "progress": row.progress,
         "phase": row.phase,
-        "eta_s": row.eta_s,
+        "eta_s": row.eta_s if row.status == Experiment.WORKING else None,
         "images_per_s": row.images_per_s,
         "device": row.device,
         "config": row.config,

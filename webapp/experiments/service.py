@@ -79,7 +79,7 @@ def resume(experiment: Experiment, user: User) -> None:
             heartbeat_at=None,
             rung_at=None,
             phase="",
-            eta_s=None,
+            **Experiment.between_attempts(),
         )
         .execution_options(synchronize_session="fetch")
     )

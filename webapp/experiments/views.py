@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from ml.config import TrainConfig
 from ml.presets import USUAL_IMAGES, presets
 from ml.space import Plan
-from webapp import forms, queue
+from webapp import forms, queue, waiting
 from webapp.datasets import service as datasets
 from webapp.errors import AppError, Invalid
 from webapp.experiments import augmentations, service
@@ -192,7 +192,7 @@ def _live(experiment: Experiment) -> dict[str, Any]:
         "is_final": is_final,
         "curves": _curves(experiment),
         "epochs": experiment.epochs[::-1] if is_final else experiment.epochs[: -EPOCHS_SHOWN_LIVE - 1 : -1],
-        "position": queue.position(queue.TRAIN, experiment.id) if experiment.status == "queued" else None,
+        "position": waiting.place(queue.TRAIN, experiment),
     }
 
 

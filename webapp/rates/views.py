@@ -8,7 +8,7 @@ from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response as BaseResponse
 
 from ml.rate_curve import LEAST_FALL
-from webapp import queue
+from webapp import queue, waiting
 from webapp.models import FINAL_STATUSES, RateSearch
 from webapp.pagination import page_of
 from webapp.rates import service
@@ -40,7 +40,7 @@ def _live(row: RateSearch) -> dict[str, Any]:
     return {
         "search": row,
         "is_final": row.status in FINAL_STATUSES,
-        "position": queue.position(queue.FIND_RATE, row.id) if row.status == "queued" else None,
+        "position": waiting.place(queue.FIND_RATE, row),
         "chart": {"kind": "rates", **row.curve} if row.curve else None,
         "least_fall": LEAST_FALL,
     }
