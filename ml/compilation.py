@@ -6,6 +6,7 @@ on a GPU only, where the rest of the run is long, and goes on with what was fast
 """
 
 import logging
+import os
 import shutil
 from typing import cast
 
@@ -18,8 +19,9 @@ from ml.networks import Network
 from ml.progress import EpochResult
 
 log = logging.getLogger(__name__)
+_LEAST_CAPABILITY = (7, 0)  # that Triton writes programs for
 _LONG_S = 600  # of the rest of a run: then the minute that is spent on trying is little
-_PROGRAMS = 64  # of one network: two sizes of batches for each stage that thaws
+_PROGRAMS = 64  # of one network: one for each stage that thaws, and for each network that this process trains
 
 
 def check(config: TrainConfig, network: Network, device: torch.device) -> None:
@@ -38,12 +40,13 @@ def check(config: TrainConfig, network: Network, device: torch.device) -> None:
 class Compilation:
     """Which epochs of a run on one device are compiled."""
 
-    def __init__(self, config: TrainConfig, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, network: Network, device: torch.device) -> None:
         self._wanted, self._epochs = config.compile, config.epochs
-        self._tries = config.compile == "on" or (config.compile == "auto" and _may_pay(config, device))
+        self._tries = config.compile == "on" or (config.compile == "auto" and _may_pay(config, network, device))
         self._rates: dict[bool, list[float]] = {False: [], True: []}  # is compiled -> images/s of each epoch
         self._left_s = 0.0
-        self._network, self._compiled = network, network
+        self._network: nn.Module = network
+        self._compiled: nn.Module = network
         if self._tries:
             torch._dynamo.config.recompile_limit = _PROGRAMS
             mode = "reduce-overhead" if device.type == "cuda" else "default"
@@ -69,27 +72,39 @@ class Compilation:
         was_compiled = self.is_next()
         self._rates[was_compiled].append(result.images_per_s)
         self._left_s = (self._epochs - result.number) * result.seconds
+        if was_compiled and not self.is_next():
+            self._drop()
         return was_compiled
 
     def give_up(self, error: RuntimeError) -> nn.Module:
-        """The network to go on with where its programs cannot be written or run; where 'on' was asked for, BadConfig.
+        """The network to go on with where a compiled step failed; where 'on' was asked for, BadConfig.
 
-        Raises the error again where no program was at fault.
+        Raises the error again where the step was not compiled, or where 'on' was asked for and memory was wanting.
         """
-        if not self.is_next():
+        if not self.is_next() or (self._wanted == "on" and isinstance(error, torch.OutOfMemoryError)):
             raise error
+        log.warning("steps_not_compiled", exc_info=error)
         if self._wanted == "on":
+            said = (str(error).splitlines() or [type(error).__name__])[0]
             raise BadConfig(
-                f"The steps cannot be compiled: {str(error).splitlines()[0]:.200} Choose 'off' for Compile."
+                f"The steps cannot be compiled: {said:.200}. The worker's log has the rest. Choose 'off' for Compile."
             ) from error
-        log.warning("steps_not_compiled", extra={"reason": f"{type(error).__name__}: {error}"[:500]})
         self._tries = False
+        self._drop()
         return self._network
 
+    def _drop(self) -> None:
+        """Gives back what programs hold that are used no more; CUDA graphs keep the memory of a whole step."""
+        self._compiled = self._network
+        torch.compiler.reset()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
-def _may_pay(config: TrainConfig, device: torch.device) -> bool:
+
+def _may_pay(config: TrainConfig, network: Network, device: torch.device) -> bool:
     """Where stages thaw, epochs take longer and longer, and the time of one says nothing about the next."""
-    return device.type == "cuda" and config.devices == 1 and not config.unfreeze_epochs and not _missing(device)
+    has_like_steps = not network.has_frozen_features and not config.unfreeze_epochs
+    return device.type == "cuda" and config.devices == 1 and has_like_steps and not _missing(device)
 
 
 def _missing(device: torch.device) -> str | None:
@@ -101,6 +116,11 @@ def _missing(device: torch.device) -> str | None:
         get_cpp_compiler()
     except InvalidCxxCompiler:
         return "a C++ compiler (g++)"
-    if device.type == "cuda" and not (torch.utils._triton.has_triton() and (shutil.which("gcc") or shutil.which("cc"))):
+    if device.type != "cuda":
+        return None
+    if torch.cuda.get_device_capability(device) < _LEAST_CAPABILITY:
+        return f"a GPU of compute capability {'.'.join(map(str, _LEAST_CAPABILITY))} or more"
+    has_c_compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if not (has_c_compiler and torch.utils._triton.has_triton()):
         return "a C compiler (gcc) and Triton, which comes with PyTorch for CUDA,"
     return None

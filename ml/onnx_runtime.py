@@ -27,7 +27,15 @@ onnxruntime.set_default_logger_severity(4)  # what goes wrong is raised; ONNX Ru
 __all__ = ["DEVICE_ERRORS", "device_of", "errors", "offers_cuda", "onnxruntime", "session"]
 
 log = logging.getLogger(__name__)
-DEVICE_ERRORS = (errors.DeviceReset, errors.EPFail, errors.EngineError, errors.Fail, errors.RuntimeException)
+DEVICE_ERRORS = (
+    errors.DeviceReset,
+    errors.EPFail,
+    errors.EngineError,
+    errors.Fail,
+    errors.NotImplemented,  # a GPU, or a cuDNN, that has no program for a layer
+    errors.RuntimeException,
+    RuntimeError,  # of a provider that cannot begin
+)
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # TF32 would change the fourth digit of a probability. A search for the fastest algorithm would begin anew with each
 # size of a batch, while requests wait. Memory in steps of what is needed: processes and versions share the GPU.
@@ -74,9 +82,8 @@ def _opened(model_path: Path, threads: int, providers: list[Any]) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    opened = onnxruntime.InferenceSession(str(model_path), sess_options=options, providers=providers)
-    opened.disable_fallback()  # at an error it would load the file again, for the processor, and say nothing
-    return opened
+    # With its fallback it would print the error, open the file again for the processor, and raise nothing.
+    return onnxruntime.InferenceSession(str(model_path), sess_options=options, providers=providers, enable_fallback=0)
 
 
 def offers_cuda() -> bool:

@@ -116,11 +116,14 @@ class Run:
         seen, started_s = 0, time.monotonic()
         batches = self.inputs.training(number, self.generator)
         for step, (inputs, labels_N) in enumerate(batches, start=1):
+            moved = None
             try:
-                loss, logits_NK = self.step(inputs, labels_N, learner)
-            except RuntimeError as error:  # the weights have not moved yet
+                moved = self.step(inputs, labels_N, learner)
+            except RuntimeError as error:
                 learner = self.compilation.give_up(error)
-                loss, logits_NK = self.step(inputs, labels_N, learner)
+            # Once more, now that the error no longer holds what the step had in memory. The weights have not moved yet;
+            # batch norm may see the batch twice, on a GPU, where no equal bits are promised.
+            loss, logits_NK = moved or self.step(inputs, labels_N, learner)
             if self.average is not None:
                 self.average.update_parameters(self.network)
             right = (logits_NK.argmax(dim=1) == labels_N).sum()

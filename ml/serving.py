@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from ml.errors import BadArtifact, DeviceFault, NoExplanation
 from ml.explain import Head, Seen
 from ml.onnx_runtime import errors
 
+log = logging.getLogger(__name__)
 INPUT_NAME = "images"
 OUTPUT_NAME = "probabilities"
 
@@ -82,8 +85,14 @@ class Predictor:
             ) from error
         self.device = onnx_runtime.device_of(self._session)  # 'cpu' or 'cuda'
         self.device_fault: str | None = None  # why the last run failed, where the device was to blame
+        self._failing_since_s = 0.0
         self._given = [node.name for node in self._session.get_outputs()]
         self._check_signature()
+
+    @property
+    def failing_s(self) -> float:
+        """For how long the device has failed at every run; 0 where the last one was well."""
+        return time.monotonic() - self._failing_since_s if self.device_fault else 0.0
 
     @property
     def can_explain(self) -> bool:
@@ -117,6 +126,9 @@ class Predictor:
         try:
             found: list[NDArray[np.float32]] = self._session.run(outputs, {INPUT_NAME: batch_NCHW})
         except onnx_runtime.DEVICE_ERRORS as error:  # such as a GPU whose memory others have taken
+            if self.device_fault is None:
+                log.error("device_failed", extra={"device": self.device, "reason": f"{type(error).__name__}: {error}"})
+                self._failing_since_s = time.monotonic()
             self.device_fault = (
                 f"The device '{self.device}' failed to compute an answer of '{self.card.name}'. Ask again; where it "
                 "stays so, look at its memory and its driver, and start the site again."

@@ -12,6 +12,7 @@ from ml.errors import MlError
 from webapp import queue
 from webapp.api import shapes
 from webapp.models import db
+from webapp.predictions import renewal
 from webapp.predictions.active import active_model
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def _device_fault() -> str | None:
     if loaded and loaded.predictor.device_fault:
         with contextlib.suppress(MlError):
             loaded.predictor.self_test()
+        renewal.end_where_lost(loaded.predictor)
     return loaded.predictor.device_fault if loaded else None
 
 

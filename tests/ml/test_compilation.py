@@ -37,7 +37,7 @@ def followed(chosen: Compilation, network: nn.Module, rates: list[float], second
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     monkeypatch.setattr(compilation, "_missing", lambda device: None)
-    return nn.Conv2d(1, 1, 1)
+    return networks.build(TrainConfig(), 2)
 
 
 def test_auto_keeps_compiled_steps_that_are_faster(on_a_gpu: nn.Module) -> None:
@@ -67,8 +67,39 @@ def test_steps_stay_as_they_are(wanted: str, device: torch.device, on_a_gpu: nn.
     assert followed(chosen, on_a_gpu, [100] * 4) == [False] * 4
 
 
+def test_auto_does_not_try_where_features_are_computed_once(on_a_gpu: nn.Module) -> None:
+    config = TrainConfig(network="mobilenet_v3_small", initial_weights="imagenet", epochs=100)
+    frozen = networks.build(config, 2)
+    assert followed(Compilation(config, frozen, CUDA), frozen, [50, 100, 20, 150]) == [False] * 4
+
+
+def test_programs_that_are_used_no_more_give_their_memory_back(
+    on_a_gpu: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resets = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(True))
+    faster, slower = (Compilation(TrainConfig(epochs=100), on_a_gpu, CUDA) for _ in range(2))
+    followed(faster, on_a_gpu, [50, 100, 20, 150, 90])
+    assert not resets
+    followed(slower, on_a_gpu, [50, 100, 20, 99, 90])
+    assert resets == [True]
+
+
+def test_want_of_memory_is_no_fault_of_the_compiler(on_a_gpu: nn.Module) -> None:
+    full = torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(torch.OutOfMemoryError):
+        Compilation(TrainConfig(compile="on"), on_a_gpu, CUDA).give_up(full)
+    with pytest.raises(torch.OutOfMemoryError):  # of plain steps
+        Compilation(TrainConfig(), on_a_gpu, CPU).give_up(full)
+
+
+def test_an_error_without_a_word_is_told_by_its_kind(on_a_gpu: nn.Module) -> None:
+    with pytest.raises(BadConfig, match=r"cannot be compiled: RuntimeError\. The worker's log has the rest\."):
+        Compilation(TrainConfig(compile="on"), on_a_gpu, CUDA).give_up(RuntimeError())
+
+
 def test_without_a_compiler_auto_goes_on_and_on_is_refused() -> None:
-    plain, network = nn.Conv2d(1, 1, 1), networks.build(TrainConfig(), 2)
+    plain = network = networks.build(TrainConfig(), 2)
     with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
         assert followed(Compilation(TrainConfig(epochs=100), plain, CUDA), plain, [100] * 4) == [False] * 4
         with pytest.raises(BadConfig, match=r"need a C\+\+ compiler \(g\+\+\) where the training runs"):
@@ -101,7 +132,7 @@ def broken_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """One that is there and fails, as without the headers that it needs."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     compiler = tmp_path / "g++"
-    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho no headers >&2; exit 1\n')
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && echo g++ 14 && exit 0\necho no headers >&2; exit 1\n')
     compiler.chmod(0o755)
     torch.compiler.reset()
     with inductor.patch({"cpp.cxx": (str(compiler),)}):
@@ -109,9 +140,15 @@ def broken_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.mark.usefixtures("broken_compiler")
-def test_a_run_that_wants_programs_ends_where_they_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match=r"The steps cannot be compiled: .* Choose 'off' for Compile\."):
+def test_a_run_that_wants_programs_ends_where_they_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = (
+        r"The steps cannot be compiled: CppCompileError: C\+\+ compile error\. The worker's log has the rest\. Choose"
+    )
+    with pytest.raises(BadConfig, match=told):
         _fit(tmp_path / "run", "on")
+    assert "no headers" in caplog.text
 
 
 @pytest.mark.usefixtures("broken_compiler")
@@ -119,10 +156,11 @@ def test_a_run_that_tries_programs_goes_on_without_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = _fit(tmp_path / "plain", "off")
-    monkeypatch.setattr(compilation, "_may_pay", lambda config, device: True)
+    monkeypatch.setattr(compilation, "_may_pay", lambda config, network, device: True)
     monkeypatch.setattr(Compilation, "is_next", lambda self: self._tries)  # from the first epoch on
     fitted = _fit(tmp_path / "run", "auto")
     assert "steps_not_compiled" in caplog.messages
+    assert "no headers" in caplog.text
     assert fitted.compiled_epochs == 0
     assert [result.train_loss for result in fitted.history] == [result.train_loss for result in plain.history]
 
@@ -142,4 +180,6 @@ def test_compiled_steps_learn_what_plain_ones_learn(tmp_path: Path, monkeypatch:
     assert [result.train_loss for result in compiled.history] == pytest.approx(
         [result.train_loss for result in plain.history], rel=1e-3
     )
+    ends = (compiled.network.state_dict(), resumed.network.state_dict())
+    assert all(torch.equal(*pair) for pair in zip(*(end.values() for end in ends), strict=True))
     assert list((tmp_path / "cache").rglob("*.so"))  # it was compiled

@@ -72,16 +72,16 @@ def test_a_gpu_that_the_runtime_cannot_use_is_said_and_replaced_only_where_that_
     assert caplog.messages == ["cuda_not_usable"]
 
 
-@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+@pytest.mark.parametrize("error", [RuntimeError, onnx_runtime.errors.RuntimeException])
 def test_a_gpu_that_fails_at_the_start_is_no_fault_of_the_graph(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[Exception]
 ) -> None:
-    """As one whose memory others have taken: the runtime raises while it opens the session."""
+    """As one whose memory others have taken: the runtime raises, most often a plain RuntimeError."""
     opened = onnx_runtime._opened
 
     def without_memory(path: Path, threads: int, providers: list[Any]) -> Any:
         if len(providers) > 1:
-            raise onnx_runtime.errors.RuntimeException("CUBLAS_STATUS_ALLOC_FAILED")
+            raise error("CUBLAS_STATUS_ALLOC_FAILED")
         return opened(path, threads, providers)
 
     small_version.write_model(tmp_path / "model.onnx")
@@ -95,3 +95,17 @@ def test_a_gpu_that_fails_at_the_start_is_no_fault_of_the_graph(
     (tmp_path / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(onnx_runtime.errors.InvalidProtobuf):
         onnx_runtime.session(tmp_path / "model.onnx", 1, "cuda")
+
+
+def test_the_runtime_does_not_open_a_session_again_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would print what the GPU said and go on with the processor, and nobody would hear of it."""
+    asked = []
+
+    def failing(self: Any, providers: list[Any], options: Any, disabled: Any = None) -> None:
+        asked.append(providers)
+        raise RuntimeError("CUDA failure 2: out of memory")
+
+    monkeypatch.setattr(onnx_runtime.onnxruntime.InferenceSession, "_create_inference_session", failing)
+    with pytest.raises(RuntimeError, match="CUDA failure 2"):
+        onnx_runtime._opened(tmp_path / "model.onnx", 1, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    assert len(asked) == 1

@@ -77,6 +77,23 @@ def test_auto_is_what_is_clearly_faster_in_every_kind_of_convolution_of_the_netw
     assert precision.choose("auto", CPU, MOBILE) == chosen_mobile
 
 
+@pytest.mark.parametrize(
+    ("bfloat16", "float16", "chosen"),
+    [
+        (3.0, 3.1, torch.bfloat16),
+        (3.1, 3.0, torch.bfloat16),
+        (1.0, 3.0, torch.float16),
+        (1.0, 1.1, torch.float32),
+        (1.5, 3.0, torch.float16),
+    ],
+)
+def test_of_two_that_are_about_as_fast_a_gpu_always_takes_the_same(
+    monkeypatch: pytest.MonkeyPatch, bfloat16: float, float16: float, chosen: torch.dtype
+) -> None:
+    monkeypatch.setattr(precision, "speedups", lambda device, of: {torch.bfloat16: bfloat16, torch.float16: float16})
+    assert precision.choose("auto", torch.device("cuda"), PLAIN) == chosen
+
+
 def test_auto_is_float32_where_there_is_nothing_to_measure() -> None:
     assert precision.choose("auto", CPU, nn.Linear(2, 2)) == torch.float32
     assert precision.choose("auto", torch.device("mps"), PLAIN) == torch.float32

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from PIL import Image
 from sqlalchemy import func, select
 
 from ml import onnx_runtime
+from ml.serving import Predictor
 from tests.answers import guard, keep_self_test
 from tests.conftest import application
 from tests.factories import Auth, find_user, make_dataset, make_experiment, make_version
@@ -354,7 +357,12 @@ class _Failing:
 
 @pytest.mark.parametrize("error", onnx_runtime.DEVICE_ERRORS)
 def test_a_device_that_fails_while_it_computes_is_told_until_it_works_again(
-    app: Flask, client: FlaskClient, auth: Auth, image: bytes, error: type[Exception]
+    app: Flask,
+    client: FlaskClient,
+    auth: Auth,
+    image: bytes,
+    error: type[Exception],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     activate(app)
     assert client.get("/health").json["model"]["device"] == "cpu"
@@ -364,6 +372,8 @@ def test_a_device_that_fails_while_it_computes_is_told_until_it_works_again(
     answer, health = client.post("/predict", data=image, headers=headers), client.get("/health")
     for answered in (answer, health):
         assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5")
+    (record,) = [record for record in caplog.records if record.message == "device_failed"]
+    assert record.reason == f"{error.__name__}: out of memory"  # once, and for the log alone
     told = "The device 'cpu' failed to compute an answer"
     assert (told in answer.json["detail"], told in health.json["checks"]["model"]) == (True, True)
     auth.login("viewer")
@@ -372,6 +382,57 @@ def test_a_device_that_fails_while_it_computes_is_told_until_it_works_again(
     failing.error = None
     assert client.get("/health").status_code == 200
     assert client.post("/predict", data=image, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(("device", "seconds", "signals"), [("cuda", 31, 2), ("cuda", 29, 0), ("cpu", 31, 0)])
+def test_a_process_whose_gpu_stays_lost_ends(
+    app: Flask,
+    client: FlaskClient,
+    auth: Auth,
+    image: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    seconds: float,
+    signals: int,
+) -> None:
+    """Gunicorn's master starts another in its place; here nobody would, so the signal is only noted."""
+    sent = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    activate(app)
+    client.get("/health")
+    predictor = active_model_of(app).loaded.predictor
+    predictor._session, predictor.device = _Failing(predictor._session, RuntimeError("CUDA failure 700")), device
+    headers = auth.token("predict") | {"Content-Type": "image/png"}
+    client.post("/predict", data=image, headers=headers)
+    predictor._failing_since_s -= seconds
+    assert client.post("/predict", data=image, headers=headers).status_code == 503
+    assert client.get("/health").status_code == 503
+    assert sent == signals * [(os.getpid(), signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_gpu_that_opens_a_session_and_cannot_compute_is_gone_without_only_where_that_is_allowed(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, device: str
+) -> None:
+    """As one that is older than the CUDA of the runtime: it fails at its first program."""
+    app.extensions["settings"] = app.extensions["settings"].model_copy(update={"serving_device": device})
+    opened = onnx_runtime.session
+
+    def of_an_old_gpu(path: Path, threads: int, asked: str = "cpu") -> Any:
+        return opened(path, threads) if asked == "cpu" else _Failing(None, RuntimeError("no kernel image"))
+
+    monkeypatch.setattr(_Failing, "get_outputs", lambda self: [], raising=False)
+    monkeypatch.setattr(Predictor, "_check_signature", lambda self: None)
+    monkeypatch.setattr(onnx_runtime, "session", of_an_old_gpu)
+    monkeypatch.setattr(onnx_runtime, "device_of", lambda one: "cuda" if isinstance(one, _Failing) else "cpu")
+    activate(app)
+    health = client.get("/health")
+    if device == "auto":
+        assert (health.status_code, health.json["model"]["device"]) == (200, "cpu")
+        assert "cuda_not_usable" in caplog.messages
+    else:
+        assert (health.status_code, health.json["model"]) == (503, None)
+        assert "The device 'cuda' failed to compute" in health.json["checks"]["model"]
 
 
 def test_a_graph_that_is_not_the_one_on_its_card_is_refused(app: Flask, client: FlaskClient) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.errors import BadArtifact
 from ml.images import encode_canonical
-from ml.serving import Predictor
+from ml.serving import Answer, Predictor
 from tests.ml import small_version
-from webapp.predictions.rounds import Rounds
+from webapp.predictions.rounds import Rounds, _Asked, _Runs
 
 GREYS = (10, 90, 110, 130, 250)
 
@@ -45,3 +46,26 @@ def test_those_who_wait_share_a_run_and_get_their_own_answers(
         together = [one.result(10)[0].probability for one in (first, *others)]
     assert sizes == [1, len(others)]
     assert together == pytest.approx(alone, abs=1e-6)
+
+
+def test_an_image_that_the_model_cannot_bear_is_the_fault_of_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path))
+    answers_of = Predictor.answers_of
+
+    def sensitively(self: Predictor, batch_NCHW: np.ndarray) -> list:
+        if batch_NCHW.max() > 200:
+            raise BadArtifact("too bright")
+        return answers_of(self, batch_NCHW)
+
+    monkeypatch.setattr(Predictor, "answers_of", sensitively)
+    size_px = predictor.card.input.size_px
+    asked = [_Asked(predictor, np.full((3, size_px, size_px), grey, np.uint8), 0.0) for grey in GREYS]
+    runs = _Runs()
+    runs._waiting.extend(asked[:-1])
+    runs.answer(asked[-1])  # whoever comes last finds them all waiting
+    outcomes = [one.outcome for one in asked]
+    assert [isinstance(outcome, Answer) for outcome in outcomes] == [True, True, True, True, False]
+    with pytest.raises(BadArtifact, match="too bright"):
+        asked[-1].answer()

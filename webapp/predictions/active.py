@@ -150,7 +150,13 @@ def load(
     with _verified(store, version.graph_sha256(variant)) as path:
         card, guard = Card.model_validate(version.card), _domain(store, version)
         predictor = Predictor(path, card, threads, guard, variant, device)
-    _test(store, version, predictor)
+    try:
+        _test(store, version, predictor)
+    except DeviceFault as fault:
+        if device != "auto" or predictor.device == "cpu":
+            raise
+        log.warning("cuda_not_usable", extra={"reason": str(fault)})  # one that is too old, or full
+        return load(store, version, variant, threads, "cpu")
     return predictor
 
 

@@ -13,6 +13,7 @@ from ml.errors import BadImage, DeviceFault, NoExplanation
 from ml.serving import Answer
 from webapp.errors import Conflict, Invalid, TooLarge, Unavailable
 from webapp.models import now
+from webapp.predictions import renewal
 from webapp.predictions.active import Loaded, active_model
 from webapp.predictions.journal import Values, journal
 from webapp.predictions.rounds import rounds
@@ -77,6 +78,7 @@ def predict(uploads: list[Upload], actor: Actor, explains: bool = False) -> tupl
     except NoExplanation as error:
         raise Conflict(str(error)) from error
     except DeviceFault as error:
+        renewal.end_where_lost(loaded.predictor)
         raise Unavailable(str(error)) from error
     journal().add([one.row | {"place": place} for place, one in enumerate(answered) if one.row])
     if len(answered) == 1 and answered[0].error:
