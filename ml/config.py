@@ -128,6 +128,11 @@ class TrainConfig(Frozen):
         title="Average with the mirror image",
         description="Validation, test and /predict judge the image and its mirror image; twice the work",
     )
+    shift_at_test: bool = Field(
+        False,
+        title="Average with shifted images",
+        description="Validation, test and /predict judge copies shifted by a pixel, too; three times the work",
+    )
     domain_guard: bool = Field(
         True,
         title="Guard against foreign images",

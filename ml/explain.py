@@ -49,7 +49,7 @@ def _hardswish_rise(values: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a graph gives of N images. A view is the image, or its mirror image turned back where both are averaged.
+    """What a graph gives of N images. A view is the image, or a copy that is judged, too (`ml.views`), turned back.
 
     `features_NVCHW` are the last feature maps and `embedding_NVC` their means.
     """

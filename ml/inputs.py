@@ -17,6 +17,7 @@ from ml.config import Augmentation, TrainConfig
 from ml.loader import Batches, Cached, resident
 from ml.networks import Halves, Network
 from ml.share import ALONE, Share
+from ml.views import SAME, View
 
 _FEATURES_AT_ONCE = 64
 
@@ -136,10 +137,10 @@ def inputs_of(
     if not network.has_frozen_features:
         return Pictures(config, train, validation, device, share)
     passes = _Passes(network, halves, device, dtype, report)
-    passes.total = config.feature_views * len(train) + (1 + network.flips) * len(validation)
+    passes.total = config.feature_views * len(train) + len(network.views) * len(validation)
     settings = config.augmentation if config.feature_views > 1 else None
     views = [passes.features(train, settings, config.seed + view) for view in range(config.feature_views)]
-    judged = [passes.features(validation, None, 0, is_flipped) for is_flipped in (False, True)[: 1 + network.flips]]
+    judged = [passes.features(validation, None, 0, view) for view in network.views]
     return Features(config, halves, torch.stack(views), train, torch.stack(judged), validation)
 
 
@@ -160,13 +161,13 @@ class _Passes:
         self._report, self._done = report, 0
 
     @torch.no_grad()
-    def features(self, cached: Cached, changes: Augmentation | None, seed: int, is_flipped: bool = False) -> Tensor:
+    def features(self, cached: Cached, changes: Augmentation | None, seed: int, view: View = SAME) -> Tensor:
         """The features_NF of all images, each changed as the seed draws."""
         generator, parts_NF = torch.Generator().manual_seed(seed), []
         for images_NCHW, _ in resident(Batches(cached, _FEATURES_AT_ONCE), self._device):
             self._report(self._done / self.total)
             changed_NCHW = augment(images_NCHW, changes, generator) if changes else images_NCHW
-            pixels_NCHW = self._network.normalize(changed_NCHW.flip(3) if is_flipped else changed_NCHW)
+            pixels_NCHW = view.of(self._network.normalize(changed_NCHW))
             with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
                 pixels_NCHW = pixels_NCHW.contiguous(memory_format=torch.channels_last)
                 parts_NF.append(self._halves.features(self._network.body, pixels_NCHW).float())

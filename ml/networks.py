@@ -16,6 +16,7 @@ from ml.config import TrainConfig
 from ml.fast_network import Whitening
 from ml.halves import Halves, SwishHalves
 from ml.torchvision_cpu import torchvision
+from ml.views import SAME, View, views
 
 # Of ImageNet's training set; torchvision's networks expect them, the small one does not mind.
 MEAN_RGB = (0.485, 0.456, 0.406)
@@ -48,12 +49,12 @@ class Network(nn.Module):
         frozen: Sequence[str] = (),
         *,
         halves: Halves,
-        flips: bool = False,
+        views: Sequence[View] = (SAME,),
         normalize: Normalize | None = None,
     ) -> None:
         """`body` keeps the parameter names of its architecture; `head` is the name of its last layer.
 
-        With `flips` the logits in evaluation mode are the mean of those of the image and of its mirror image.
+        In evaluation mode the logits are the mean of those of all `views` of the image.
         """
         super().__init__()
         self.normalize = normalize or Normalize()
@@ -61,16 +62,16 @@ class Network(nn.Module):
         self.head = head
         self.frozen = tuple(frozen)
         self.halves = halves
-        self.flips = flips
+        self.views = tuple(views)
         self._waiting: tuple[str, ...] = ()
         for part in self._parts(self.frozen):
             part.requires_grad_(False)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         pixels_NCHW = self.normalize(images_NCHW)
-        if self.flips and not self.training:
-            return (self.body(pixels_NCHW) + self.body(pixels_NCHW.flip(3))) / 2
-        return self.body(pixels_NCHW)
+        if self.training or len(self.views) == 1:
+            return self.body(pixels_NCHW)
+        return torch.stack([self.body(view.of(pixels_NCHW)) for view in self.views]).mean(dim=0)
 
     @property
     def has_frozen_features(self) -> bool:
@@ -258,8 +259,8 @@ def build(config: TrainConfig, classes: int) -> Network:
     architecture = REGISTRY[config.network]
     frozen = () if config.initial_weights == "none" else architecture.frozen(config)
     body = architecture.body(config, classes)
-    normalize, flips = architecture.normalize(), config.flip_at_test
-    return Network(body, architecture.head, frozen, halves=architecture.halves, flips=flips, normalize=normalize)
+    normalize, judged = architecture.normalize(), views(config.flip_at_test, config.shift_at_test)
+    return Network(body, architecture.head, frozen, halves=architecture.halves, views=judged, normalize=normalize)
 
 
 def look_at_images(network: Network, images_NCHW: NDArray[np.uint8]) -> None:

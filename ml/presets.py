@@ -32,6 +32,7 @@ _FAST: dict[str, Any] = {
     "label_smoothing": 0.2,
     "weight_averaging": 0.99,
     "flip_at_test": True,
+    "shift_at_test": True,
     "augmentation": {
         "alternating_flip": True,
         "shift_px": 2,

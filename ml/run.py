@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +22,8 @@ from ml.networks import Network
 from ml.progress import EpochResult, Progress, Report
 from ml.selection import best_epoch, last_gain
 from ml.share import ALONE, Share
+
+_MAY_CHANGE = {"devices", "compile"}  # of the configuration, between the attempts of a run
 
 
 class Run:
@@ -52,7 +55,7 @@ class Run:
         self.best: dict[str, Any] = {"epoch": 0, "model": {}}
         self.identity = {
             "format": checkpoint.FORMAT,
-            "config": config.model_dump(mode="json", exclude={"devices", "compile"}),  # it may go on with others
+            "config": config.model_dump(mode="json", exclude=_MAY_CHANGE),
             "classes": list(manifest.classes),
             "dataset": manifest.content_sha256(),
         }
@@ -205,8 +208,9 @@ class Run:
 
     def restore(self, saved: Checkpoint) -> None:
         """Everything as it was when `saved` was made; raises BadConfig where it belongs to another run."""
+        theirs = saved.run | {"config": _complete(saved.run.get("config"))}
         for part, mine in self.identity.items():
-            if saved.run.get(part) != mine:
+            if theirs.get(part) != mine:
                 raise BadConfig(f"The checkpoint was made with another {part}. Start a new training.")
         self.network.body.load_state_dict(saved.model)
         if self.average is not None:
@@ -221,6 +225,14 @@ class Run:
         self.history = [EpochResult(**result) for result in saved.history]
         self.compiled_epochs = saved.position.get("compiled_epochs", 0)  # 0 in a release that could not compile
         self.best = saved.best
+
+
+def _complete(config: Any) -> Any:
+    """A configuration of this release or an earlier one; what that did not know was as it is by default."""
+    try:
+        return TrainConfig.model_validate(config).model_dump(mode="json", exclude=_MAY_CHANGE)
+    except ValidationError:
+        return config
 
 
 def _cuda_rng_states() -> list[Tensor]:

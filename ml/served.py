@@ -29,9 +29,7 @@ class Explained(Served):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         halves, body = self.network.halves, self.network.body
         pixels_NCHW = self.network.normalize(images)
-        grids = [halves.grid(body, pixels_NCHW)]
-        if self.network.flips:
-            grids.append(halves.grid(body, pixels_NCHW.flip(3)).flip(3))
+        grids = [view.back(halves.grid(body, view.of(pixels_NCHW))) for view in self.network.views]
         features = [halves.pool(grid_NCHW) for grid_NCHW in grids]
         logits_NK = torch.stack([halves.logits(body, features_NC) for features_NC in features]).mean(dim=0)
         of_images = (torch.stack(grids, dim=1), torch.stack(features, dim=1))

@@ -43,7 +43,11 @@ CASES = [
 
 
 @pytest.fixture(
-    scope="module", params=[*CASES, pytest.param({"network": "cnn", "flip_at_test": True}, id="cnn flipped")]
+    scope="module",
+    params=[
+        *CASES,
+        pytest.param({"network": "cnn", "flip_at_test": True, "shift_at_test": True}, id="cnn in six views"),
+    ],
 )
 def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[networks.Network, Path]:
     folder = tmp_path_factory.mktemp("version")
@@ -64,7 +68,8 @@ def _grad_cam(network: networks.Network, last: str, label: int) -> np.ndarray:
         logits_NK = network(torch.from_numpy(_images(3)))
     slopes = torch.autograd.grad(logits_NK[:, label].sum(), grids)
     maps = [(slope.mean((2, 3), keepdim=True) * grid).sum(1) for slope, grid in zip(slopes, grids, strict=True)]
-    return sum(one.flip(2) if turned else one for turned, one in enumerate(maps)).detach().numpy()  # type: ignore[union-attr]
+    turned = [one.flip(2) if view.is_mirrored else one for view, one in zip(network.views, maps, strict=True)]
+    return torch.stack(turned).sum(dim=0).detach().numpy()
 
 
 def test_the_map_of_the_exported_graph_is_grad_cam(each: tuple[networks.Network, Path]) -> None:

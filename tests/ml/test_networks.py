@@ -168,13 +168,27 @@ def test_every_weight_of_every_network_belongs_to_one_stage() -> None:
         assert depths[-1] == 0
 
 
-def test_with_flips_an_image_and_its_mirror_image_get_the_same_answer() -> None:
-    network = networks.build(TrainConfig.model_validate({"flip_at_test": True}), 2).eval()
+@pytest.mark.parametrize("shifted", [False, True])
+def test_with_flips_an_image_and_its_mirror_image_get_the_same_answer(shifted: bool) -> None:
+    network = networks.build(TrainConfig.model_validate({"flip_at_test": True, "shift_at_test": shifted}), 2).eval()
     images_NCHW = _batch(3, size_px=64)
     with torch.no_grad():
         torch.testing.assert_close(network(images_NCHW), network(images_NCHW.flip(3)))
-        plain = networks.Network(network.body, "head", halves=network.halves).eval()
-        expected = (plain(images_NCHW) + plain(images_NCHW.flip(3))) / 2
+
+
+def test_the_answer_is_the_mean_over_the_image_its_mirror_image_and_both_shifted_by_a_pixel() -> None:
+    network = networks.build(TrainConfig.model_validate({"flip_at_test": True, "shift_at_test": True}), 2).eval()
+    plain = networks.Network(network.body, "head", halves=network.halves).eval()
+    images_NCHW = _batch(3, size_px=64).float()
+    copies = []
+    for turned_NCHW in (images_NCHW, images_NCHW.flip(3)):
+        up_NCHW = torch.cat([turned_NCHW[:, :, 1:], turned_NCHW[:, :, -1:]], dim=2)
+        down_NCHW = torch.cat([turned_NCHW[:, :, :1], turned_NCHW[:, :, :-1]], dim=2)
+        up_left_NCHW = torch.cat([up_NCHW[..., 1:], up_NCHW[..., -1:]], dim=3)
+        down_right_NCHW = torch.cat([down_NCHW[..., :1], down_NCHW[..., :-1]], dim=3)
+        copies += [turned_NCHW, up_left_NCHW, down_right_NCHW]
+    with torch.no_grad():
+        expected = torch.stack([plain(copy_NCHW) for copy_NCHW in copies]).mean(dim=0)
         torch.testing.assert_close(network(images_NCHW), expected)
 
 

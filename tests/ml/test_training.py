@@ -186,6 +186,7 @@ EVERYTHING = {
     "cutmix": 1.0,
     "weight_averaging": 0.9,
     "flip_at_test": True,
+    "shift_at_test": True,
     "layer_decay": 0.7,
     "unfreeze_epochs": 1,
     "class_weighting": "sampler",
@@ -208,6 +209,19 @@ def test_a_resumed_run_with_everything_on_ends_with_the_same_bits(tmp_path: Path
     pairs = zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
     assert [r.validation_loss for r in whole.history] == [r.validation_loss for r in resumed.history]
+
+
+def test_a_run_goes_on_in_a_release_that_has_more_settings(tmp_path: Path) -> None:
+    data, kept, config = small_dataset.build(tmp_path / "data"), tmp_path / "kept.pt", _config(epochs=1)
+    _fit(config, data, tmp_path / "a", save_checkpoint=lambda path, epoch: shutil.copy(path, kept))
+    saved = checkpoint.load(kept)
+    del saved.run["config"]["shift_at_test"], saved.run["config"]["augmentation"]["shift_px"]
+    checkpoint.save(saved, kept)
+    assert len(_fit(config, data, tmp_path / "b", resume_from=kept).history) == 1
+    saved.run["config"]["batch_size"] += 1
+    checkpoint.save(saved, kept)
+    with pytest.raises(BadConfig, match="made with another config"):
+        _fit(config, data, tmp_path / "c", resume_from=kept)
 
 
 def test_a_resumed_run_of_the_fast_preset_ends_with_the_same_bits(tmp_path: Path) -> None:
