@@ -1,8 +1,9 @@
-"""Lists in pages: newest first, from a cursor on."""
+"""Lists in pages: rows newest first, from a cursor on; and of what is at hand as a whole, some from a number on."""
 
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from flask import request
 from sqlalchemy import Select, and_, or_, select
 
 from webapp.errors import Invalid
@@ -19,6 +20,29 @@ class Page(Generic[Row]):
 
     items: list[Row]
     next: str | None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which of `total` entries are shown: at most `size` from `start` on."""
+
+    total: int
+    start: int
+    size: int
+
+    @classmethod
+    def asked_for(cls, total: int, size: int) -> "Window":
+        """By the address of the request."""
+        return cls(total, min(max(0, request.args.get("start", 0, type=int)), MAX_ID), size)
+
+    @property
+    def shown(self) -> slice:
+        return slice(self.start, self.start + self.size)
+
+    @property
+    def following(self) -> int | None:
+        """Where the next page starts; None where this is the last one."""
+        return self.shown.stop if self.shown.stop < self.total else None
 
 
 def page_of(

@@ -5,12 +5,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ml.config import TrainConfig
+from ml.folding import as_seen
 from tests import factories
 from tests.answers import make_answered
 from tests.factories import Auth
 from tests.webapp.test_experiment_pages import fields_of, post
+from webapp.datasets import contents
 from webapp.models import Study, db
-from webapp.studies import service
+from webapp.studies import members, pooling, service
 
 
 @pytest.fixture
@@ -96,3 +98,33 @@ def test_client_systems_make_watch_and_cancel_studies(app: Flask, client: FlaskC
     assert client.get("/api/v1/studies/1", headers=headers).json["status"] == "cancelled"
     refused = client.post("/api/v1/studies", json=body | {"k": 15}, headers=headers)
     assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "k")
+
+
+def test_the_labels_of_all_images_are_doubted_by_networks_that_did_not_learn_from_them(
+    app: Flask, client: FlaskClient, auth: Auth, study_id: int
+) -> None:
+    auth.login("viewer")
+    assert "once each of its folds has ended well" in client.get(f"/studies/{study_id}/label-errors").text
+    with app.app_context():
+        study = db.session.get_one(Study, study_id)
+        wrong = _answer_all_but_one_rightly(study, fold=2)
+        pooling.pool(study.id)
+    assert f"/studies/{study_id}/label-errors" in client.get(f"/studies/{study_id}").text
+    html = client.get(f"/studies/{study_id}/label-errors").text
+    assert "1 of 16 images" in html
+    assert f'href="/versions/2/evaluations/2/images/{wrong}"' in html
+    assert "fold 2" in html
+
+
+def _answer_all_but_one_rightly(study: Study, fold: int) -> int:
+    """Makes the answers of all folds; the number of the one image of `fold` that is answered as the other class."""
+    every = contents.manifest_of(study.dataset)
+    found = -1
+    for row in study.members:
+        row.status = "succeeded"
+        judged = [n for n, image in enumerate(as_seen(every, members.of(row)).rows) if image.split == "test"]
+        said = [0.9 if every.rows[number].label == "malignant" else 0.1 for number in judged]
+        if row.member == fold:
+            found, said[0] = judged[0], 1 - said[0]
+        make_answered(factories.make_version(row), said)
+    return found

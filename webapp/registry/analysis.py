@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ml import label_errors, subgroups
 from webapp.errors import Invalid
-from webapp.models import MAX_ID, Epoch, ModelVersion
+from webapp.models import Epoch, ModelVersion
+from webapp.pagination import Window
 from webapp.registry import answers, comparison, looks, service
 from webapp.security import allow
 
@@ -45,7 +46,7 @@ def compare() -> str | BaseResponse:
         curves=_curves(versions),
         curve_titles=CURVES,
         looks=looks.ledger_of(compared.ground.dataset) if compared.ground else None,
-        page=_Paged(len(compared.shown.disagreements) if compared.shown else 0, DISAGREEMENTS_A_PAGE),
+        page=Window.asked_for(len(compared.shown.disagreements) if compared.shown else 0, DISAGREEMENTS_A_PAGE),
     )
 
 
@@ -71,17 +72,6 @@ def _line(epochs: list[Epoch], column: str, numbers: list[int]) -> list[float | 
     return [value.get(number) for number in numbers]
 
 
-class _Paged:
-    """Which of `total` entries the address asks for."""
-
-    def __init__(self, total: int, size: int) -> None:
-        self.total = total
-        self.start = min(max(0, request.args.get("start", 0, type=int)), MAX_ID)
-        end = self.start + size
-        self.following = end if end < total else None
-        self.shown = slice(self.start, end)
-
-
 @bp.get("/<int:version_id>/evaluations/<int:evaluation_id>/images")
 @allow("viewer")
 def images(version_id: int, evaluation_id: int) -> str:
@@ -98,7 +88,7 @@ def images(version_id: int, evaluation_id: int) -> str:
         evaluation=evaluation,
         answered=answered,
         chosen=chosen,
-        page=_Paged(len(chosen), IMAGES_A_PAGE),
+        page=Window.asked_for(len(chosen), IMAGES_A_PAGE),
         given={name: request.args[name] for name in ("truth", "predicted") if request.args.get(name)},
         sort=sort,
         sorts=SORTS,
@@ -155,6 +145,6 @@ def doubtful_labels(version_id: int, evaluation_id: int) -> str:
         evaluation=evaluation,
         answered=answered,
         doubts=doubts,
-        page=_Paged(len(doubts), IMAGES_A_PAGE),
+        page=Window.asked_for(len(doubts), IMAGES_A_PAGE),
         is_learned_N=answers.is_learned(evaluation.version, answered.rows),
     )

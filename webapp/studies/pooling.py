@@ -1,16 +1,20 @@
-"""The pooled scores of folds: every image judged once, by the network that did not see it."""
+"""The pooled answers of folds: every image judged once, by the network that did not see it; and their scores."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select, update
 
 from ml import metrics, scored
 from ml.errors import BadArtifact
+from ml.manifest import ImageRow
 from ml.scored import Answers
 from webapp.datasets import contents
 from webapp.datasets.service import store
-from webapp.models import Dataset, Experiment, Study, db, find
+from webapp.models import Dataset, Evaluation, Experiment, Study, db, find
 from webapp.registry import service as registry
 from webapp.storage import DamagedObject, MissingObject
 
@@ -26,7 +30,7 @@ def pool(study_id: int) -> bool:
     study = find(Study, study_id)
     if study is None or study.kind != "folds" or any(row.status != "succeeded" for row in study.members):
         return False
-    scores = _scores(study.dataset, [_answers(row) for row in study.members])
+    scores = _scores(study.dataset, answers_of(study))
     statement = update(Study).where(Study.id == study.id).values(pooled=scores.model_dump(mode="json"))
     db.session.execute(statement)
     db.session.commit()
@@ -42,24 +46,55 @@ def pool_missed() -> None:
             log.warning("not_pooled", extra={"row_id": study_id, "reason": str(error)})
 
 
-def _answers(member: Experiment) -> Answers:
+@dataclass(frozen=True)
+class Pooled:
+    """The images that the folds judged, in the manifest's order; `by_N` says which of `evaluations` judged each."""
+
+    classes: tuple[str, ...]
+    rows: Sequence[ImageRow]
+    number_N: NDArray[np.int64]
+    truth_N: NDArray[np.int64]
+    probabilities_NK: NDArray[np.float64]
+    evaluations: Sequence[Evaluation]
+    by_N: NDArray[np.int64]
+
+
+def answers_of(study: Study) -> Pooled:
+    """Those of a study of folds whose members have all ended well. Raises BadArtifact, DamagedObject, MissingObject."""
+    evaluations = [_evaluation(row) for row in study.members]
+    parts = [_answers(evaluation) for evaluation in evaluations]
+    number_N = np.concatenate([part.number_N for part in parts])
+    order_N = np.argsort(number_N)
+    every, classes = contents.manifest_of(study.dataset).rows, parts[0].classes
+    rows = [every[number] for number in number_N[order_N]]
+    return Pooled(
+        classes=classes,
+        rows=rows,
+        number_N=number_N[order_N],
+        truth_N=np.array([classes.index(row.label) for row in rows], np.int64),
+        probabilities_NK=np.concatenate([part.probabilities_NK for part in parts])[order_N],
+        evaluations=evaluations,
+        by_N=np.repeat(np.arange(len(parts)), [len(part.number_N) for part in parts])[order_N],
+    )
+
+
+def _evaluation(member: Experiment) -> Evaluation:
     tested = registry.test_evaluation(member.version) if member.version else None
     if tested is None:
         raise BadArtifact(f"Experiment {member.id} has no answers on its test images.")
-    with store().fetch(str(tested.predictions_sha256)) as path:
+    return tested
+
+
+def _answers(evaluation: Evaluation) -> Answers:
+    with store().fetch(str(evaluation.predictions_sha256)) as path:
         return scored.read(path)
 
 
-def _scores(dataset: Dataset, parts: list[Answers]) -> metrics.Metrics:
-    classes, rows = parts[0].classes, contents.manifest_of(dataset).rows
-    number_N = np.concatenate([part.number_N for part in parts])
-    probabilities_NK = np.concatenate([part.probabilities_NK for part in parts])
-    order_N = np.argsort(number_N)
-    images = [rows[number] for number in number_N[order_N]]
+def _scores(dataset: Dataset, pooled: Pooled) -> metrics.Metrics:
     return metrics.evaluate(
-        np.array([classes.index(row.label) for row in images], np.int64),
-        probabilities_NK[order_N],
-        classes,
+        pooled.truth_N,
+        pooled.probabilities_NK,
+        pooled.classes,
         dataset.positive_class,
-        groups=[row.group for row in images],
+        groups=[row.group for row in pooled.rows],
     )

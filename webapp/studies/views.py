@@ -7,12 +7,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response as BaseResponse
 
+from ml import label_errors
+from ml.errors import BadArtifact
+from webapp.errors import Conflict
 from webapp.models import Study
-from webapp.pagination import page_of
+from webapp.pagination import Window, page_of
 from webapp.security import actor, allow
-from webapp.studies import results, service
+from webapp.storage import DamagedObject, MissingObject
+from webapp.studies import pooling, results, service
 
 bp = Blueprint("studies", __name__, url_prefix="/studies")
+IMAGES_A_PAGE = 60
 
 
 @bp.get("/")
@@ -47,6 +52,24 @@ def _live(study: Study) -> dict[str, Any]:
         "is_pooling": is_pooling,
         "results": results.of(study),
     }
+
+
+@bp.get("/<int:study_id>/label-errors")
+@allow("viewer")
+def doubtful_labels(study_id: int) -> str:
+    """Of all images, each by the network that did not learn from it. Raises Conflict where they are not at hand."""
+    study = service.get(study_id)
+    if study.pooled is None:
+        raise Conflict(
+            f"Study {study.id} has no answers on all images: these are there once each of its folds has ended well."
+        )
+    try:
+        pooled = pooling.answers_of(study)
+    except (BadArtifact, DamagedObject, MissingObject) as error:
+        raise Conflict(f"The answers of study {study.id} are not in the store. Begin the study again.") from error
+    doubts = label_errors.suspects(pooled.truth_N, pooled.probabilities_NK)
+    page = Window.asked_for(len(doubts), IMAGES_A_PAGE)
+    return render_template("studies/label_errors.html", study=study, pooled=pooled, doubts=doubts, page=page)
 
 
 @bp.post("/<int:study_id>/cancel")
