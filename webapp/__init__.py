@@ -54,6 +54,7 @@ def _register(app: Flask) -> None:
     from webapp.admin import views as admin
     from webapp.api import batches as api_batches
     from webapp.api import docs
+    from webapp.api import reports as api_reports
     from webapp.api import searches as api_searches
     from webapp.api import views as api
     from webapp.api import watching as watching_api
@@ -78,6 +79,7 @@ def _register(app: Flask) -> None:
         admin,
         api,
         api_batches,
+        api_reports,
         api_searches,
         auth,
         batches,

@@ -30,13 +30,11 @@ def make_reported(**values: Any) -> ModelVersion:
     return version
 
 
-def test_the_report_is_one_well_formed_page_that_needs_nothing_else(
-    app: Flask, client: FlaskClient, auth: Auth
-) -> None:
+def test_the_file_is_one_well_formed_page_that_needs_nothing_else(app: Flask, client: FlaskClient, auth: Auth) -> None:
     with app.app_context():
         make_reported()
     auth.login("viewer")
-    html = client.get("/versions/1/report").text
+    html = client.get("/versions/1/files/card.html").text
     tags = {element.tag for element in tree_of(html).iter()}
     assert not tags & {"script", "link", "img", "iframe", "a", "object"}
     assert not re.search(r"https?:|url\(|src=|href=|@import", html)
@@ -44,6 +42,16 @@ def test_the_report_is_one_well_formed_page_that_needs_nothing_else(
     assert html.count('<svg class="chart"') == 3
     assert "{{" not in html
     assert "Undefined" not in html
+
+
+def test_the_page_leads_to_the_version_and_to_the_same_as_json(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        make_reported()
+    auth.login("viewer")
+    page = client.get("/versions/1/report").text
+    assert [link.get("href") for link in tree_of(page).iter("a")] == ["/versions/1", "/api/v1/versions/1/report"]
+    assert client.get("/api/v1/versions/1/report").json["page"] == "/versions/1/report"
+    assert 'href="/api/v1/versions/1/report"' in client.get("/versions/1").text
 
 
 def test_clients_and_people_get_it_as_a_file(app: Flask, client: FlaskClient, auth: Auth) -> None:

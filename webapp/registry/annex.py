@@ -6,6 +6,9 @@ The numbers are theirs; the published wording, which is to be consulted, is not 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["filled", "in part", "needs a person"]
 
 # number, what is asked, the fact that answers it; an empty one needs a person.
 CLAIM = (
@@ -111,14 +114,30 @@ TRIPOD_AI = (
 
 
 @dataclass(frozen=True)
+class Fact:
+    """What the rows say, and which part of the question that leaves to a person."""
+
+    text: str
+    person: str | None = None
+
+
+@dataclass(frozen=True)
 class Item:
-    """One item; `filled` is None where a person must write it."""
+    """One item: what the rows say to it, and what a person must write, which is all of it where they say nothing."""
 
     number: str
     asked: str
+    state: State
     filled: str | None
+    person: str | None
 
 
-def items(guideline: tuple[tuple[str, str, str], ...], facts: Mapping[str, str]) -> list[Item]:
+def items(guideline: tuple[tuple[str, str, str], ...], facts: Mapping[str, Fact]) -> list[Item]:
     """The items of a guideline, filled from the facts that are there."""
-    return [Item(number, asked, facts.get(fact) or None) for number, asked, fact in guideline]
+    return [_item(number, asked, facts.get(fact)) for number, asked, fact in guideline]
+
+
+def _item(number: str, asked: str, fact: Fact | None) -> Item:
+    if fact is None:
+        return Item(number, asked, "needs a person", None, asked)
+    return Item(number, asked, "in part" if fact.person else "filled", fact.text, fact.person)

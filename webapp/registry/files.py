@@ -15,7 +15,7 @@ def send(version_id: int, name: str) -> Response:
     files = service.get(version_id).files
     if name == report.NAME:
         headers = {"Content-Disposition": f"attachment; filename=version-{version_id}-{name}"}
-        return Response(report.html(version_id), mimetype="text/html", headers=headers)
+        return Response(report.html(version_id, is_file=True), mimetype="text/html", headers=headers)
     if name not in files:
         raise NotFound(f"Version {version_id} has no file '{name}'; it has {', '.join([*files, report.NAME])}.")
     with datasets.store().fetch(files[name]) as path:  # opened here, so it may go before it is sent

@@ -8,6 +8,7 @@ from webapp.errors import Conflict
 from webapp.models import Evaluation, Experiment, ModelVersion
 from webapp.registry import answers
 from webapp.registry.looks import Ledger
+from webapp.registry.material import Material
 from webapp.registry.partitions import Partitions
 from webapp.storage import DamagedObject, MissingObject
 from webapp.studies import members
@@ -24,10 +25,9 @@ class Check:
     because: str
 
 
-def checklist(
-    version: ModelVersion, found: Partitions, ledger: Ledger, external: list[Evaluation], point: dict[str, str] | None
-) -> list[Check]:
+def checklist(known: Material) -> list[Check]:
     """All checks; what the rows cannot tell is unknown and stays a person's task."""
+    version, found = known.version, known.partitions
     return [
         _of_count(
             "Are all test images absent from training, pixel for pixel?", found.shared_pixels, "shared with train"
@@ -36,17 +36,17 @@ def checklist(
         _of_count("Do copies and near copies lie in one split only?", found.copy_leaks, "with a copy in another split"),
         _same_data(version),
         Check("Was the epoch chosen without test images?", "yes", "The best epoch is that of the validation split."),
-        _point(point),
+        _point((known.metrics or {}).get("operating_point") or known.card.get("operating_point")),
         Check(
             "Is the preparation of images free of statistics of the test images?",
             "yes",
             "Size and scaling are constants of the network; nothing is fitted to images.",
         ),
         _weights(version),
-        _looks(ledger),
+        _looks(known.ledger),
         _removed(version),
         _marks(version),
-        _external(external),
+        _external(known.external),
         Check(
             "Do all classes come from the same devices, sites and protocols?",
             "unknown",

@@ -16,6 +16,12 @@ def of(experiment: Experiment) -> Member | None:
     return Member(study=study.id, kind=study.kind, number=experiment.member, k=study.k, seed=study.config["seed"])
 
 
+def name_of(experiment: Experiment) -> str | None:
+    """Such as "fold 2 of 5"; None of an experiment by itself."""
+    member = of(experiment)
+    return f"{'fold' if member.kind == 'folds' else 'seed'} {member.number} of {member.k}" if member else None
+
+
 def fold_of(experiment: Experiment) -> tuple[int, int, int] | None:
     """Its number, k and the seed of the cut: on one data set equal ones judge the same images. None of no fold."""
     member = of(experiment)

@@ -1,0 +1,66 @@
+"""What a report is made of: all that the rows and the card hold of a version, as it is now."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from webapp.models import Dataset, Evaluation, ModelVersion, db
+from webapp.registry import looks, partitions, reruns, service
+from webapp.registry.looks import Ledger
+from webapp.registry.partitions import Partitions
+from webapp.studies import results as study_results
+from webapp.studies.results import Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """`metrics` are those of the test split, None where there are none; `external` are on data of other lines."""
+
+    version: ModelVersion
+    card: dict[str, Any]
+    dataset: Dataset
+    evaluation: Evaluation | None
+    metrics: dict[str, Any] | None
+    partitions: Partitions
+    level: str
+    ledger: Ledger
+    external: list[Evaluation]
+    rerun: reruns.Rerun | None
+    study: Results | None  # of a version that is one of several trainings: what all of them scored
+    stressed: Evaluation | None
+
+
+def of(version: ModelVersion) -> Material:
+    """Read anew, so that it holds every look at the test images until now."""
+    experiment = version.experiment
+    found = partitions.of(experiment)
+    return Material(
+        version=version,
+        card=version.card,
+        dataset=experiment.dataset,
+        evaluation=service.test_evaluation(version),
+        metrics=service.test_metrics(version),
+        partitions=found,
+        level=partitions.level(found),
+        ledger=looks.ledger_of(experiment.dataset),
+        external=_external(version),
+        rerun=reruns.of(version),
+        study=study_results.of(experiment.study) if experiment.study else None,
+        stressed=service.stressed_evaluation(version),
+    )
+
+
+def _external(version: ModelVersion) -> list[Evaluation]:
+    """The newest finished evaluation on each data set of another line."""
+    statement = (
+        select(Evaluation)
+        .join(Dataset, Evaluation.dataset_id == Dataset.id)
+        .where(
+            Evaluation.version_id == version.id,
+            Evaluation.status == "succeeded",
+            Dataset.line != version.experiment.dataset.line,
+        )
+        .order_by(Evaluation.id)
+    )
+    return list({row.dataset_id: row for row in db.session.scalars(statement)}.values())
