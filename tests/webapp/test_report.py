@@ -9,10 +9,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ml.config import TrainConfig
+from ml.space import Plan
 from tests import factories
-from tests.answers import make_answered
+from tests.answers import make_answered, make_other_version
 from tests.factories import Auth
 from tests.webapp.test_comparison_pages import plain
+from tests.webapp.test_search_service import PLAN, end, make_search
 from webapp.models import Dataset, ModelVersion, db
 from webapp.registry import annex, report
 from webapp.studies import members
@@ -208,3 +210,53 @@ def test_scores_that_the_images_do_not_define_are_named_instead_of_left_out(
         assert "No image here is of malignant: means go over the other classes." in text
         assert "Not defined by these images and answers: ROC AUC, sensitivity, positive predictive value" in text
     assert "Predictive values at the prevalence" not in page
+
+
+def make_searched(scores: tuple[float, ...], chosen: int) -> ModelVersion:
+    """The version of one trial of a search that ended with these scores on validation."""
+    search = make_search(Plan(trials=len(scores), space=PLAN.space))
+    for score in scores:
+        end(search.trials[-1], score)
+        db.session.expire(search)
+    version = factories.make_version(search.trials[chosen - 1])
+    factories.make_evaluation(version)
+    return version
+
+
+@pytest.mark.parametrize(
+    ("chosen", "verdict", "answer"),
+    [(2, "chosen by validation AUC", "yes"), (1, "whose best by validation AUC is trial 2", "unknown")],
+)
+def test_the_report_of_a_trial_says_which_of_how_many_it_is_and_what_chose_it(
+    app: Flask, client: FlaskClient, auth: Auth, chosen: int, verdict: str, answer: str
+) -> None:
+    with app.app_context():
+        make_searched((0.6, 0.9, 0.7), chosen)
+    auth.login("viewer")
+    text, pack = plain(client.get("/versions/1/report").text), client.get("/api/v1/versions/1/report").json
+    told = f"Trial {chosen} of 3 of the search “Better”, {verdict}"
+    items = {item["number"]: item for item in pack["claim"]} | {f"T{one['number']}": one for one in pack["tripod_ai"]}
+    for number in ("25", "26", "T12c"):
+        assert told in items[number]["filled"]
+        assert items[number]["filled"] in text
+    assert "Learning rate, Optimiser" in items["T12c"]["filled"]
+    assert f"{answer} Were the settings chosen without test images?" in text
+    assert "It is one of 3 trials" in text
+    assert (pack["search"]["best"], pack["search"]["finished"], pack["search"]["judged_by"]) == (2, 3, "validation AUC")
+    assert 'href="/searches/1"' in client.get("/versions/1/report").text
+    assert "href" not in client.get("/versions/1/files/card.html").text
+
+
+def test_settings_that_no_search_chose_leave_to_a_person_how_they_were_found(context: Flask) -> None:
+    made = report.report_of(make_reported())
+    (tuned,) = [item for item in made.tripod if item.number == "12c"]
+    assert (tuned.state, tuned.person) == ("in part", "How its settings were found")
+    assert "earch" not in next(item.filled or "" for item in made.claim if item.number == "26")
+
+
+def test_settings_are_clean_only_while_no_other_version_was_scored_on_the_test_images(context: Flask) -> None:
+    version = make_reported()
+    question = "Were the settings chosen without test images?"
+    assert {check.question: check.answer for check in report.report_of(version).checks}[question] == "yes"
+    make_answered(make_other_version(version), (0.2, 0.7))
+    assert {check.question: check.answer for check in report.report_of(version).checks}[question] == "unknown"

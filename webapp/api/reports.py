@@ -15,6 +15,7 @@ from webapp.registry.leakage import Check
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
 from webapp.registry.report import NetBenefit, Report
+from webapp.registry.tuning import Tuning
 from webapp.security import allow
 
 bp = Blueprint("api_reports", __name__, url_prefix="/api/v1")
@@ -59,6 +60,7 @@ class EvidencePack(TypedDict):
     version: answers.VersionWithCard
     experiment: answers.Experiment
     rerun: ReportedRerun | None
+    search: Tuning | None
     flow: Partitions
     disjoint_at: str
     leakage: list[Check]
@@ -91,6 +93,7 @@ def _pack(made: Report) -> EvidencePack:
         "version": {**schemas.version(version, service.active()), "card": made.card},
         "experiment": schemas.experiment(version.experiment),
         "rerun": _rerun(made.rerun),
+        "search": made.tuning,
         "flow": made.partitions,
         "disjoint_at": made.level,
         "leakage": made.checks,

@@ -80,7 +80,7 @@ TRIPOD_AI = (
     ("11", "Missing data", "missing"),
     ("12a", "Which data for what", "assignment"),
     ("12b", "Handling of predictors", "preprocessing"),
-    ("12c", "Type of model, building, tuning", "training"),
+    ("12c", "Type of model, building, tuning", "tuning"),
     ("12d", "Differences between clusters", "uncertainty"),
     ("12e", "Measures and plots of performance", "metrics"),
     ("12f", "Updating of the model", "updating"),

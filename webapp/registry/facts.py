@@ -6,6 +6,7 @@ from webapp.models import Experiment
 from webapp.registry import service
 from webapp.registry.annex import Fact
 from webapp.registry.material import Material
+from webapp.registry.tuning import Tuning
 from webapp.studies import members
 
 
@@ -45,8 +46,9 @@ def _of_model(known: Material) -> dict[str, Fact]:
         "model": Fact(f"{version.network}, {parameters}; softmax of the exported ONNX graph."),
         "software": Fact("Section 2."),
         "initial": Fact(f"Initial weights: {config.get('initial_weights', 'none')}."),
-        "training": Fact("Configuration in section 2."),
-        "selection": Fact("The best epoch on validation, never on test."),
+        "training": Fact(f"Configuration in section 2. {_searched(known.tuning)}".strip()),
+        "tuning": _tuned(known.tuning),
+        "selection": Fact(f"The best epoch on validation, never on test. {_chosen(known.tuning)}".strip()),
         "ensemble": Fact(f"No ensemble.{both_views}"),
         "limits": Fact("Section 9.", "Further limits"),
         "details": Fact(f"Section 2; weights as files of version {version.id}, addressed by sha256."),
@@ -82,6 +84,23 @@ def _of_tests(known: Material) -> dict[str, Fact]:
     if known.stressed:
         told["robustness"] = Fact("Section 6, under changes of the images.")
     return told
+
+
+def _tuned(tuning: Tuning | None) -> Fact:
+    if tuning is None:
+        return Fact("Configuration in section 2; no search chose it.", "How its settings were found")
+    return Fact(f"Configuration in section 2. {_searched(tuning)}")
+
+
+def _searched(tuning: Tuning | None) -> str:
+    """What varied, and how often."""
+    if tuning is None:
+        return ""
+    return f"{tuning.place}, {tuning.verdict}. What varied: {', '.join(tuning.settings)}."
+
+
+def _chosen(tuning: Tuning | None) -> str:
+    return f"{tuning.place}, {tuning.verdict}." if tuning else ""
 
 
 def _assignment(experiment: Experiment) -> str:

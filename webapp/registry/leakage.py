@@ -10,6 +10,7 @@ from webapp.registry import answers
 from webapp.registry.looks import Ledger
 from webapp.registry.material import Material
 from webapp.registry.partitions import Partitions
+from webapp.registry.tuning import Tuning
 from webapp.storage import DamagedObject, MissingObject
 from webapp.studies import members
 
@@ -36,6 +37,7 @@ def checklist(known: Material) -> list[Check]:
         _of_count("Do copies and near copies lie in one split only?", found.copy_leaks, "with a copy in another split"),
         _same_data(version),
         Check("Was the epoch chosen without test images?", "yes", "The best epoch is that of the validation split."),
+        _settings(known.tuning, known.ledger),
         _point((known.metrics or {}).get("operating_point") or known.card.get("operating_point")),
         Check(
             "Is the preparation of images free of statistics of the test images?",
@@ -91,6 +93,21 @@ def _content_sha256(experiment: Experiment) -> str | None:
     if members.fold_of(experiment) is None:
         return experiment.dataset.sha256
     return members.manifest_for(experiment, experiment.dataset).content_sha256()
+
+
+def _settings(tuning: Tuning | None, ledger: Ledger) -> Check:
+    question = "Were the settings chosen without test images?"
+    if tuning is None and ledger.versions <= 1:
+        return Check(question, "yes", "No other version was scored on these test images before.")
+    if tuning is None:
+        because = (
+            "No search chose them. Whether test scores of other versions did, the rows do not tell; see the ledger."
+        )
+        return Check(question, "unknown", because)
+    if tuning.best == tuning.trial:
+        return Check(question, "yes", f"{tuning.place}, {tuning.verdict}; a search asks no test image.")
+    because = f"{tuning.place}, {tuning.verdict}. Why this one is taken, the rows do not tell."
+    return Check(question, "unknown", because)
 
 
 def _point(point: dict[str, str] | None) -> Check:

@@ -20,6 +20,11 @@ def of(known: Material) -> list[str]:
     if not known.external:
         limits.append("It was not tested on other data.")
     limits.append(_of_one_training(known.version.experiment))
+    if known.tuning:
+        limits.append(
+            f"It is one of {known.tuning.trials} trials: the best of so many validation scores is too good by chance, "
+            "and so are test scores if they were chosen by."
+        )
     if not known.stressed:
         limits.append("Robustness to blur, noise, brightness and compression was not measured for this page.")
     return limits

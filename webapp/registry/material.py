@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import select
 
 from webapp.models import Dataset, Evaluation, ModelVersion, db
-from webapp.registry import looks, partitions, reruns, service
+from webapp.registry import looks, partitions, reruns, service, tuning
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
+from webapp.registry.tuning import Tuning
 from webapp.studies import results as study_results
 from webapp.studies.results import Results
 
@@ -28,6 +29,7 @@ class Material:
     external: list[Evaluation]
     rerun: reruns.Rerun | None
     study: Results | None  # of a version that is one of several trainings: what all of them scored
+    tuning: Tuning | None  # of a version whose settings a search chose
     stressed: Evaluation | None
 
 
@@ -47,6 +49,7 @@ def of(version: ModelVersion) -> Material:
         external=_external(version),
         rerun=reruns.of(version),
         study=study_results.of(experiment.study) if experiment.study else None,
+        tuning=tuning.of(experiment),
         stressed=service.stressed_evaluation(version),
     )
 
