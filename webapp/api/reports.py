@@ -6,11 +6,13 @@ from flask import Blueprint, url_for
 from typing_extensions import TypedDict
 
 from ml.prevalence import PredictiveValues
+from ml.subgroups import Subgroup
 from webapp.api import answers, schemas
 from webapp.api.shapes import Dumped, Moment
 from webapp.models import Evaluation
 from webapp.registry import report, reruns, service
 from webapp.registry.annex import Item
+from webapp.registry.breakdown import Breakdown, Suggestion
 from webapp.registry.leakage import Check
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
@@ -51,6 +53,22 @@ class ReportedRerun(TypedDict):
     differences: list[dict[str, str]]
 
 
+class ReportedSubgroups(TypedDict):
+    """The scores of the images of each value of a column; `is_given` where the column came with the data."""
+
+    column: str
+    title: str
+    is_given: bool
+    values: list[Annotated[dict[str, Any], Dumped(Subgroup)]]
+
+
+class ReportedLabels(TypedDict):
+    """How many labels the version doubts, most doubtful first: suggestions, no corrections."""
+
+    doubtful: int
+    first: list[Suggestion]
+
+
 class EvidencePack(TypedDict):
     """What the report for print says. In `claim` and `tripod_ai` `person` names what only a person can write."""
 
@@ -68,6 +86,9 @@ class EvidencePack(TypedDict):
     evaluation: answers.Evaluation | None
     predictive_values: list[Predictive]
     net_benefit: list[NetBenefit]
+    subgroups: list[ReportedSubgroups] | None
+    subgroups_left_out: list[str]
+    labels: ReportedLabels | None
     study: answers.Study | None
     external: list[answers.Evaluation]
     robustness: answers.Evaluation | None
@@ -101,6 +122,9 @@ def _pack(made: Report) -> EvidencePack:
         "evaluation": _evaluation(made.evaluation),
         "predictive_values": [one.model_dump(mode="json") for one in made.predictive],
         "net_benefit": made.net_benefit,
+        "subgroups": _subgroups(made.breakdown) if made.breakdown else None,
+        "subgroups_left_out": made.breakdown.left_out if made.breakdown else [],
+        "labels": _labels(made.breakdown) if made.breakdown else None,
         "study": schemas.study(version.experiment.study) if version.experiment.study else None,
         "external": [schemas.evaluation(row) for row in made.external],
         "robustness": _evaluation(made.stressed),
@@ -113,6 +137,22 @@ def _pack(made: Report) -> EvidencePack:
 
 def _evaluation(row: Evaluation | None) -> answers.Evaluation | None:
     return schemas.evaluation(row) if row else None
+
+
+def _subgroups(found: Breakdown) -> list[ReportedSubgroups]:
+    return [
+        {
+            "column": table.column,
+            "title": table.title,
+            "is_given": table.is_given,
+            "values": [one.model_dump(mode="json") for one in table.values],
+        }
+        for table in found.subgroups
+    ]
+
+
+def _labels(found: Breakdown) -> ReportedLabels:
+    return {"doubtful": found.doubtful, "first": found.suggestions}
 
 
 def _rerun(found: reruns.Rerun | None) -> ReportedRerun | None:

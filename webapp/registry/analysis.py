@@ -9,7 +9,7 @@ from ml import label_errors, subgroups
 from webapp.errors import Invalid
 from webapp.models import Epoch, ModelVersion
 from webapp.pagination import Window
-from webapp.registry import answers, comparison, looks, service
+from webapp.registry import answers, breakdown, comparison, looks, service
 from webapp.security import allow
 
 bp = Blueprint("analysis", __name__, url_prefix="/versions")
@@ -26,7 +26,6 @@ SORTS = {
     "confidence": "surest first",
     "loss": "largest loss first",
 }
-COLUMNS = {"split": "split", "group_size": "images of the same group"}
 
 
 @bp.get("/compare")
@@ -122,7 +121,7 @@ def by_subgroup(version_id: int, evaluation_id: int) -> str:
     return render_template(
         "registry/subgroups.html",
         evaluation=evaluation,
-        columns={name: COLUMNS.get(name) or name.removeprefix(subgroups.METADATA) for name in columns},
+        columns={name: breakdown.title_of(name) for name in columns},
         by=by,
         most=subgroups.MAX_VALUES,
         is_binary=answered.positive is not None,

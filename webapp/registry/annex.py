@@ -86,7 +86,7 @@ TRIPOD_AI = (
     ("12f", "Updating of the model", "updating"),
     ("12g", "How predictions are computed", "model"),
     ("13", "Class imbalance", "imbalance"),
-    ("14", "Fairness", ""),
+    ("14", "Fairness", "fairness"),
     ("15", "Output and thresholds", "point"),
     ("16", "Training against evaluation data", "level"),
     ("17", "Ethical approval", ""),

@@ -79,6 +79,9 @@ def _of_tests(known: Material) -> dict[str, Fact]:
     told: dict[str, Any] = {}
     if any(row.confident_errors for row in service.evaluations(known.version)):
         told["failures"] = Fact("Section 7, the surest errors; the images are on the page of the version.")
+    if known.breakdown and known.breakdown.given:
+        by = ", ".join(known.breakdown.given)
+        told["fairness"] = Fact(f"Scores by {by}: section 7.", "Whether these are the groups that matter")
     if known.external:
         told["external"] = Fact("Scored on other data sets, section 6.", "Whether they are external")
     if known.stressed:

@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import select
 
 from webapp.models import Dataset, Evaluation, ModelVersion, db
-from webapp.registry import looks, partitions, reruns, service, tuning
+from webapp.registry import breakdown, looks, partitions, reruns, service, tuning
+from webapp.registry.breakdown import Breakdown
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
 from webapp.registry.tuning import Tuning
@@ -23,6 +24,7 @@ class Material:
     dataset: Dataset
     evaluation: Evaluation | None
     metrics: dict[str, Any] | None
+    breakdown: Breakdown | None  # None where the answers for single images are not at hand
     partitions: Partitions
     level: str
     ledger: Ledger
@@ -35,14 +37,15 @@ class Material:
 
 def of(version: ModelVersion) -> Material:
     """Read anew, so that it holds every look at the test images until now."""
-    experiment = version.experiment
+    experiment, evaluation = version.experiment, service.test_evaluation(version)
     found = partitions.of(experiment)
     return Material(
         version=version,
         card=version.card,
         dataset=experiment.dataset,
-        evaluation=service.test_evaluation(version),
+        evaluation=evaluation,
         metrics=service.test_metrics(version),
+        breakdown=breakdown.of(evaluation),
         partitions=found,
         level=partitions.level(found),
         ledger=looks.ledger_of(experiment.dataset),
