@@ -11,9 +11,10 @@ from flask.testing import FlaskClient
 from ml.config import TrainConfig
 from ml.space import Plan
 from tests import factories
-from tests.answers import make_answered, make_other_version
+from tests.answers import guard, make_answered, make_other_version
 from tests.factories import Auth
 from tests.webapp.test_comparison_pages import plain
+from tests.webapp.test_gallery import changed_rows
 from tests.webapp.test_search_service import PLAN, end, make_search
 from webapp.models import Dataset, ModelVersion, db
 from webapp.registry import annex, report
@@ -260,3 +261,55 @@ def test_settings_are_clean_only_while_no_other_version_was_scored_on_the_test_i
     assert {check.question: check.answer for check in report.report_of(version).checks}[question] == "yes"
     make_answered(make_other_version(version), (0.2, 0.7))
     assert {check.question: check.answer for check in report.report_of(version).checks}[question] == "unknown"
+
+
+def because_of(version: ModelVersion, words: str) -> str:
+    """Why the question with these words has its answer."""
+    (because,) = [check.because for check in report.report_of(version).checks if words in check.question]
+    return because
+
+
+def test_what_is_fitted_to_images_is_named(context: Flask) -> None:
+    plain_version = make_reported()
+    assert because_of(plain_version, "fitted to images").endswith(
+        "Fitted to training images: batch norm where it learns."
+    )
+    config = TrainConfig(network="cnn_fast", epochs=1, image_size_px=32)
+    whitened = factories.make_version(
+        factories.make_experiment(factories.make_dataset(validation=20), config=config, status="succeeded")
+    )
+    guard(whitened)
+    whitened.files = {**whitened.files, "model.int8.onnx": "0" * 64}
+    assert because_of(whitened, "fitted to images") == (
+        "Size and scaling are constants of the network. Fitted to training images: batch norm where it learns, the "
+        "whitening of cnn_fast, the ranges of the int8 graph and the reference of the guard. The limits of "
+        "the guard are fitted to validation images too."
+    )
+
+
+def test_whitening_that_came_with_initial_weights_is_not_fitted_here(context: Flask) -> None:
+    config = TrainConfig(network="cnn_fast", epochs=1, image_size_px=32)
+    version = make_other_version(factories.make_version(), config=config)
+    version.experiment.config = {**version.experiment.config, "initial_weights": "version:1"}
+    assert "whitening" not in because_of(version, "fitted to images")
+
+
+@pytest.mark.parametrize(
+    ("groups", "state", "filled", "person"),
+    [
+        ({}, "needs a person", None, "Differences between clusters"),
+        ({12: "p1", 13: "p1", 14: "p2"}, "in part", "Intervals by drawing 3 whole groups (patients): section 6.",
+         "The group of 13 images"),
+        ({number: f"p{number}" for number in range(16)}, "filled",
+         "No group (patient) has several test images; each image counts as independent.", None),
+    ],
+)  # fmt: skip
+def test_differences_between_clusters_are_answered_only_where_groups_are_known(
+    context: Flask, groups: dict[int, str], state: str, filled: str | None, person: str | None
+) -> None:
+    dataset = factories.make_dataset()
+    changed_rows(dataset, group=groups)
+    version = factories.make_version(factories.make_experiment(dataset, status="succeeded"))
+    factories.make_evaluation(version)
+    (item,) = [one for one in report.report_of(version).tripod if one.number == "12d"]
+    assert (item.state, item.filled, item.person) == (state, filled, person)

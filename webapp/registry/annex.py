@@ -81,7 +81,7 @@ TRIPOD_AI = (
     ("12a", "Which data for what", "assignment"),
     ("12b", "Handling of predictors", "preprocessing"),
     ("12c", "Type of model, building, tuning", "tuning"),
-    ("12d", "Differences between clusters", "uncertainty"),
+    ("12d", "Differences between clusters", "clusters"),
     ("12e", "Measures and plots of performance", "metrics"),
     ("12f", "Updating of the model", "updating"),
     ("12g", "How predictions are computed", "model"),

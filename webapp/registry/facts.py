@@ -71,7 +71,22 @@ def _of_scores(known: Material) -> dict[str, Fact]:
         "internal": Fact(f"{metrics['n']} test images of the same data set: section 6."),
         "point": Fact("Section 6, operating point."),
         "patients": Fact("Section 7." if has_patients else ""),
+        "clusters": _clusters(known),
     }
+
+
+def _clusters(known: Material) -> Fact:
+    """Whether images of one group (patient) were treated as alike; empty where no groups are known."""
+    found, drawn = known.partitions, ((known.metrics or {}).get("intervals") or {}).get("groups")
+    if not found.grouped:
+        return Fact("")
+    treated = (
+        f"Intervals by drawing {drawn} whole groups (patients): section 6."
+        if drawn
+        else "No group (patient) has several test images; each image counts as independent."
+    )
+    alone = found.images - found.quarantined - found.grouped
+    return Fact(treated, f"The group of {alone} images" if alone else None)
 
 
 def _of_tests(known: Material) -> dict[str, Fact]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ml import domain
+from ml.artifact import MODEL_FILES
 from webapp.datasets.versions import origin_of
 from webapp.errors import Conflict
 from webapp.models import Evaluation, Experiment, ModelVersion
@@ -39,11 +41,7 @@ def checklist(known: Material) -> list[Check]:
         Check("Was the epoch chosen without test images?", "yes", "The best epoch is that of the validation split."),
         _settings(known.tuning, known.ledger),
         _point((known.metrics or {}).get("operating_point") or known.card.get("operating_point")),
-        Check(
-            "Is the preparation of images free of statistics of the test images?",
-            "yes",
-            "Size and scaling are constants of the network; nothing is fitted to images.",
-        ),
+        _fitted(version),
         _weights(version),
         _looks(known.ledger),
         _removed(version),
@@ -116,6 +114,25 @@ def _point(point: dict[str, str] | None) -> Check:
         return Check(question, "yes", "None was chosen: the most probable class, or a threshold of 0.5.")
     answer: Answer = "yes" if point.get("chosen_on") == "validation" else "no"
     return Check(question, answer, f"It was chosen on the {point.get('chosen_on')} split.")
+
+
+def _fitted(version: ModelVersion) -> Check:
+    """By construction: nothing that is fitted to images is handed those of test."""
+    fitted = ["batch norm where it learns"]
+    if version.network == "cnn_fast" and version.experiment.config.get("initial_weights", "none") == "none":
+        fitted.append("the whitening of cnn_fast")
+    if MODEL_FILES["int8"] in version.files:
+        fitted.append("the ranges of the int8 graph")
+    guard = ""
+    if domain.NAME in version.files:
+        fitted.append("the reference of the guard")
+        guard = " The limits of the guard are fitted to validation images too."
+    listed = " and ".join([", ".join(fitted[:-1]), fitted[-1]]) if fitted[1:] else fitted[0]
+    return Check(
+        "Is what is fitted to images free of the test images?",
+        "yes",
+        f"Size and scaling are constants of the network. Fitted to training images: {listed}.{guard}",
+    )
 
 
 def _weights(version: ModelVersion) -> Check:
