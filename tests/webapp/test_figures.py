@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+from webapp.models import Epoch
 from webapp.registry import figures
 
 SCORE = {"value": 0.5, "low": 0.25, "high": 0.75}
@@ -54,3 +55,48 @@ def test_what_lies_far_below_nothing_leaves_the_decision_curve() -> None:
 def test_an_interval_is_drawn_within_its_rail_or_not_at_all() -> None:
     assert 'x1="31.0"' in figures.interval(SCORE)
     assert figures.interval(NOTHING) == figures.interval(None) == ""
+
+
+def epochs(*losses: float) -> list[Epoch]:
+    return [
+        Epoch(number=number, train_loss=loss, validation_loss=loss, validation_accuracy=0.75, validation_auc=None)
+        for number, loss in enumerate(losses, 1)
+    ]
+
+
+def lines_of(chart: str | None) -> list[str]:
+    assert chart is not None
+    return [line.get("points", "") for line in ElementTree.fromstring(chart).iter("polyline")]  # noqa: S314
+
+
+def test_the_loss_falls_from_epoch_to_epoch_and_the_kept_one_is_marked() -> None:
+    kept, train, validation = lines_of(figures.losses(epochs(1.0, 0.5, 0.25), 2))
+    assert kept == "183.0,226 183.0,10"
+    heights = [float(place.split(",")[1]) for place in train.split()]
+    assert heights == sorted(heights)
+    assert train == validation
+
+
+def test_an_epoch_whose_loss_is_no_number_is_left_out() -> None:
+    assert len(lines_of(figures.losses(epochs(1.0, float("nan"), 0.5), None))[0].split()) == 2
+
+
+def test_one_epoch_is_a_dot_and_none_is_no_chart() -> None:
+    chart = figures.losses(epochs(1.0), 1)
+    assert chart is not None
+    assert chart.count("<circle") == 2
+    assert figures.losses([], None) is None
+    assert figures.validation([], None) is None
+
+
+def test_scores_of_validation_begin_at_the_tenth_below_the_lowest() -> None:
+    chart = figures.validation(epochs(1.0, 0.5), 9)
+    assert chart is not None
+    assert ">0.70<" in chart
+    assert "whisker" not in chart
+
+
+def test_errors_among_the_surest_images_are_drawn_up_to_the_worst() -> None:
+    chart = figures.risk({"risk_coverage": {"coverage": [0.5, 1.0], "risk": [0.0, 0.25]}})
+    assert lines_of(chart)[1] == "183.0,226.0 320.0,26.0"
+    assert figures.risk({}) is None

@@ -42,7 +42,7 @@ def test_the_file_is_one_well_formed_page_that_needs_nothing_else(app: Flask, cl
     assert not tags & {"script", "link", "img", "iframe", "a", "object"}
     assert not re.search(r"https?:|url\(|src=|href=|@import", html)
     assert "default-src 'none'" in html.replace("&#39;", "'")
-    assert html.count('<svg class="chart"') == 3
+    assert html.count('<svg class="chart"') == 4
     assert "{{" not in html
     assert "Undefined" not in html
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from flask import Blueprint, url_for
 from typing_extensions import TypedDict
 
+from ml.comparison import Pair
 from ml.prevalence import PredictiveValues
 from ml.subgroups import Subgroup
 from webapp.api import answers, schemas
@@ -16,7 +17,8 @@ from webapp.registry.breakdown import Breakdown, Suggestion
 from webapp.registry.leakage import Check
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
-from webapp.registry.report import NetBenefit, Report
+from webapp.registry.report import NetBenefit, Report, Risk
+from webapp.registry.rival import Rival, Role
 from webapp.registry.tuning import Tuning
 from webapp.security import allow
 
@@ -69,6 +71,20 @@ class ReportedLabels(TypedDict):
     first: list[Suggestion]
 
 
+class ReportedRival(TypedDict):
+    """The version that serves, or the parent, on the same images: in each list it comes first. `pair` is this less it.
+
+    `problem` says why there is no comparison.
+    """
+
+    version: int
+    role: Role
+    evaluations: list[answers.Evaluation]
+    trained_on: list[int] | None
+    pair: Annotated[dict[str, Any], Dumped(Pair)] | None
+    problem: str | None
+
+
 class EvidencePack(TypedDict):
     """What the report for print says. In `claim` and `tripod_ai` `person` names what only a person can write."""
 
@@ -86,6 +102,8 @@ class EvidencePack(TypedDict):
     evaluation: answers.Evaluation | None
     predictive_values: list[Predictive]
     net_benefit: list[NetBenefit]
+    risk_coverage: list[Risk]
+    comparison: ReportedRival | None
     subgroups: list[ReportedSubgroups] | None
     subgroups_left_out: list[str]
     labels: ReportedLabels | None
@@ -122,6 +140,8 @@ def _pack(made: Report) -> EvidencePack:
         "evaluation": _evaluation(made.evaluation),
         "predictive_values": [one.model_dump(mode="json") for one in made.predictive],
         "net_benefit": made.net_benefit,
+        "risk_coverage": made.risks,
+        "comparison": _rival(made.rival) if made.rival else None,
         "subgroups": _subgroups(made.breakdown) if made.breakdown else None,
         "subgroups_left_out": made.breakdown.left_out if made.breakdown else [],
         "labels": _labels(made.breakdown) if made.breakdown else None,
@@ -137,6 +157,18 @@ def _pack(made: Report) -> EvidencePack:
 
 def _evaluation(row: Evaluation | None) -> answers.Evaluation | None:
     return schemas.evaluation(row) if row else None
+
+
+def _rival(rival: Rival) -> ReportedRival:
+    found = rival.found
+    return {
+        "version": rival.version.id,
+        "role": rival.role,
+        "evaluations": [schemas.evaluation(row) for row in found.evaluations] if found else [],
+        "trained_on": found.trained_on if found else None,
+        "pair": found.pair.model_dump(mode="json") if found else None,
+        "problem": rival.problem,
+    }
 
 
 def _subgroups(found: Breakdown) -> list[ReportedSubgroups]:

@@ -60,14 +60,16 @@ def _of_model(known: Material) -> dict[str, Fact]:
 
 def _of_scores(known: Material) -> dict[str, Fact]:
     metrics, among = known.metrics, known.study
-    spread = f"Over {among.finished} trainings: section 6." if among and among.finished > 1 else ""
+    spread = f" Over {among.finished} trainings: section 6." if among and among.finished > 1 else ""
+    if known.rival and known.rival.found:
+        spread += f" Paired tests against version {known.rival.version.id}: section 6."
     if not metrics:
-        return {"uncertainty": Fact(spread)}
+        return {"uncertainty": Fact(spread.strip())}
     method = (metrics.get("intervals") or {}).get("method", "by formula")
     has_patients = metrics.get("group_level") or metrics.get("per_group")
     return {
         "metrics": Fact("Section 6."),
-        "uncertainty": Fact(f"95 % intervals, {method}: section 6. {spread}".strip()),
+        "uncertainty": Fact(f"95 % intervals, {method}: section 6.{spread}"),
         "internal": Fact(f"{metrics['n']} test images of the same data set: section 6."),
         "point": Fact("Section 6, operating point."),
         "patients": Fact("Section 7." if has_patients else ""),

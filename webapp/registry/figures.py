@@ -1,16 +1,21 @@
 """Charts of the report as inline SVG: drawn from stored scores, for paper, without a script."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from ml import intervals
+from webapp.models import Epoch
 
 WIDTH, HEIGHT = 330, 268
 _LEFT, _TOP, _RIGHT, _BOTTOM = 46, 10, 320, 226
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 Point = tuple[float, float]
+Ticks = Sequence[tuple[float, str]]  # where on the axis, and what it says there
+_SHARES: Ticks = [(tick, f"{tick:.1f}") for tick in _TICKS]
+_FEW = 12  # epochs, which are drawn as dots too
 
 
 def roc(metrics: dict[str, Any]) -> Markup | None:
@@ -64,10 +69,59 @@ def decision(metrics: dict[str, Any]) -> Markup | None:
         _line(placed(curve["model"]), "curve"),
     ]
 
-    def height_of(share: float) -> str:
-        return f"{bottom + share * (top - bottom):.2f}"
+    ticks = [(tick, f"{bottom + tick * (top - bottom):.2f}") for tick in _TICKS]
+    return _chart("Decision curve", "Threshold probability", "Net benefit", lines, up_at=ticks)
 
-    return _chart("Decision curve", "Threshold probability", "Net benefit", lines, height_of)
+
+def risk(metrics: dict[str, Any]) -> Markup | None:
+    """Share of errors against the share of images answered, surest first."""
+    curve = metrics.get("risk_coverage")
+    if not curve:
+        return None
+    top = max(*curve["risk"], 0.05) * 1.08
+    points = [(at, value / top) for at, value in zip(curve["coverage"], curve["risk"], strict=True)]
+    lines = [_line([(0, points[-1][1]), points[-1]], "chance"), _line(points, "curve"), _dot(points[-1], 3, "dot")]
+    ticks = [(tick, f"{tick * top:.2f}") for tick in _TICKS]
+    return _chart("Risk-coverage curve", "Share of images answered", "Share of errors", lines, up_at=ticks)
+
+
+def losses(epochs: Sequence[Epoch], best: int | None) -> Markup | None:
+    """Loss of training (grey) and validation, epoch by epoch; the upright line is the epoch that was kept."""
+    lines = {
+        "thin": [(epoch.number, epoch.train_loss) for epoch in epochs],
+        "curve": [(epoch.number, epoch.validation_loss) for epoch in epochs],
+    }
+    top = max((value for line in lines.values() for _, value in line if math.isfinite(value)), default=0.0)
+    return _of_epochs("Loss by epoch", "Loss", lines, best, 0.0, top * 1.05)
+
+
+def validation(epochs: Sequence[Epoch], best: int | None) -> Markup | None:
+    """Accuracy (grey) and area under the ROC curve of validation, epoch by epoch."""
+    aucs = [(epoch.number, epoch.validation_auc) for epoch in epochs if epoch.validation_auc is not None]
+    lines = {"thin": [(epoch.number, epoch.validation_accuracy) for epoch in epochs], "curve": aucs}
+    lowest = min((value for line in lines.values() for _, value in line), default=0.0)
+    return _of_epochs("Validation by epoch", "Share", lines, best, math.floor(lowest * 10) / 10, 1.0)
+
+
+def _of_epochs(
+    title: str, up: str, lines: dict[str, list[tuple[int, float]]], best: int | None, bottom: float, top: float
+) -> Markup | None:
+    numbers = [number for line in lines.values() for number, _ in line]
+    if not numbers or top <= bottom:
+        return None
+    first, span = min(numbers), max(numbers) - min(numbers)
+
+    def along(number: int) -> float:
+        return (number - first) / span if span else 0.5
+
+    parts = [_line([(along(best), 0), (along(best), 1)], "whisker")] if best in numbers and best is not None else []
+    for kind, line in lines.items():
+        places = [(along(at), (value - bottom) / (top - bottom)) for at, value in line if math.isfinite(value)]
+        parts.append(_line(places, kind))
+        parts += [_dot(place, 2, "faint" if kind == "thin" else "dot") for place in places if span < _FEW]
+    named = sorted({round(first + tick * span) for tick in _TICKS})
+    ticks = [(tick, f"{bottom + tick * (top - bottom):.2f}") for tick in _TICKS]
+    return _chart(title, "Epoch", up, parts, [(along(number), str(number)) for number in named], ticks)
 
 
 def interval(score: dict[str, Any] | None) -> Markup:
@@ -83,15 +137,22 @@ def interval(score: dict[str, Any] | None) -> Markup:
 
 
 def _chart(
-    title: str, across: str, up: str, parts: Sequence[Markup], height_of: Callable[[float], str] = "{:.1f}".format
+    title: str,
+    across: str,
+    up: str,
+    parts: Sequence[Markup],
+    across_at: Ticks = _SHARES,
+    up_at: Ticks = _SHARES,
 ) -> Markup:
     grid = []
-    for tick in _TICKS:
-        x, y = _place((tick, tick))
+    for at, text in across_at:
+        x, _ = _place((at, 0))
         grid.append(Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="grid"/>').format(x, _TOP, x, _BOTTOM))
+        grid.append(_text(x, _BOTTOM + 14, text, "middle"))
+    for at, text in up_at:
+        _, y = _place((0, at))
         grid.append(Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="grid"/>').format(_LEFT, y, _RIGHT, y))
-        grid.append(_text(x, _BOTTOM + 14, f"{tick:.1f}", "middle"))
-        grid.append(_text(_LEFT - 6, y + 3.5, height_of(tick), "end"))
+        grid.append(_text(_LEFT - 6, y + 3.5, text, "end"))
     middle_x, middle_y = (_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2
     names = [
         _text(middle_x, HEIGHT - 8, across, "middle", "axis"),
@@ -122,3 +183,15 @@ def _place(point: Point) -> Point:
     """From shares of the two axes to pixels."""
     x, y = point
     return round(_LEFT + x * (_RIGHT - _LEFT), 1), round(_BOTTOM - y * (_BOTTOM - _TOP), 1)
+
+
+OF_METRICS: dict[str, Callable[[dict[str, Any]], Markup | None]] = {
+    "roc": roc,
+    "calibration": calibration,
+    "decision": decision,
+    "risk": risk,
+}
+OF_EPOCHS: dict[str, Callable[[Sequence[Epoch], int | None], Markup | None]] = {
+    "losses": losses,
+    "validation": validation,
+}

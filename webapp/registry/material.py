@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import select
 
 from webapp.models import Dataset, Evaluation, ModelVersion, db
-from webapp.registry import breakdown, looks, partitions, reruns, service, tuning
+from webapp.registry import breakdown, looks, partitions, reruns, rival, service, tuning
 from webapp.registry.breakdown import Breakdown
 from webapp.registry.looks import Ledger
 from webapp.registry.partitions import Partitions
+from webapp.registry.rival import Rival
 from webapp.registry.tuning import Tuning
 from webapp.studies import results as study_results
 from webapp.studies.results import Results
@@ -32,6 +33,7 @@ class Material:
     rerun: reruns.Rerun | None
     study: Results | None  # of a version that is one of several trainings: what all of them scored
     tuning: Tuning | None  # of a version whose settings a search chose
+    rival: Rival | None  # None where no other version serves, and none is its parent
     stressed: Evaluation | None
 
 
@@ -53,6 +55,7 @@ def of(version: ModelVersion) -> Material:
         rerun=reruns.of(version),
         study=study_results.of(experiment.study) if experiment.study else None,
         tuning=tuning.of(experiment),
+        rival=rival.of(version),
         stressed=service.stressed_evaluation(version),
     )
 

@@ -18,6 +18,8 @@ from webapp.registry.material import Material
 NAME = "card.html"
 PREVALENCES = (0.005, 0.01, 0.05, 0.20)
 NET_BENEFIT_AT = (0.05, 0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80)
+MOST_CLASSES = 30  # with a line of their own
+COVERAGES = (1.0, 0.95, 0.90, 0.80, 0.70, 0.50)
 NOTICE = "Research use only. Not a medical device; not for diagnosis, screening or treatment decisions."
 
 
@@ -30,6 +32,14 @@ class NetBenefit:
     treat_all: float
 
 
+@dataclass(frozen=True)
+class Risk:
+    """The share of errors if only this share of the images, the surest, were answered."""
+
+    coverage: float
+    risk: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report(Material):
     """What page and JSON say: the material, and what follows from it."""
@@ -38,6 +48,7 @@ class Report(Material):
     checks: list[Check]
     predictive: list[PredictiveValues]
     net_benefit: list[NetBenefit]
+    risks: list[Risk]
     limits: list[str]
     claim: list[Item]
     tripod: list[Item]
@@ -49,9 +60,10 @@ def html(version_id: int, is_file: bool = False) -> str:
     return render_template(
         "registry/report.html",
         report=report,
-        charts=_charts(report.metrics),
+        charts=_charts(report),
         strip=figures.interval,
         notice=NOTICE,
+        most_classes=MOST_CLASSES,
         is_file=is_file,
     )
 
@@ -66,16 +78,18 @@ def report_of(version: ModelVersion) -> Report:
         checks=leakage.checklist(known),
         predictive=_predictive(known.metrics),
         net_benefit=_net_benefit(known.metrics),
+        risks=_risks(known.metrics),
         limits=limits.of(known),
         claim=annex.items(annex.CLAIM, told),
         tripod=annex.items(annex.TRIPOD_AI, told),
     )
 
 
-def _charts(metrics: dict[str, Any] | None) -> dict[str, Markup]:
-    if not metrics:
-        return {}
-    drawn = {name: getattr(figures, name)(metrics) for name in ("roc", "calibration", "decision")}
+def _charts(report: Report) -> dict[str, Markup]:
+    epochs, best = report.version.experiment.epochs, report.card.get("best_epoch")
+    drawn = {name: draw(epochs, best) for name, draw in figures.OF_EPOCHS.items()}
+    if report.metrics:
+        drawn |= {name: draw(report.metrics) for name, draw in figures.OF_METRICS.items()}
     return {name: chart for name, chart in drawn.items() if chart}
 
 
@@ -92,3 +106,13 @@ def _net_benefit(metrics: dict[str, Any] | None) -> list[NetBenefit]:
         return []
     rows = zip(curve["thresholds"], curve["model"], curve["treat_all"], strict=True)
     return [NetBenefit(*row) for row in rows if row[0] in NET_BENEFIT_AT]
+
+
+def _risks(metrics: dict[str, Any] | None) -> list[Risk]:
+    """The points of the curve that lie nearest to round coverages, each once."""
+    curve = (metrics or {}).get("risk_coverage")
+    if not curve:
+        return []
+    points = list(zip(curve["coverage"], curve["risk"], strict=True))
+    nearest = [min(points, key=lambda point: abs(point[0] - wanted)) for wanted in COVERAGES]
+    return [Risk(*point) for point in dict.fromkeys(nearest)]
