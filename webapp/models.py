@@ -4,7 +4,7 @@ import datetime
 import secrets
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ml.artifact import MODEL_FILES
@@ -232,7 +232,10 @@ class Epoch(Base):
 
 
 class ModelVersion(Base):
-    """A finished, immutable model: its files in the store and the card that explains it."""
+    """A finished, immutable model: its files in the store, the card that explains it, and what a person says it is for.
+
+    `intended_use` is empty until somebody has written it; then it has a writer and a moment.
+    """
 
     __tablename__ = "model_version"
 
@@ -245,7 +248,11 @@ class ModelVersion(Base):
     files: Mapped[dict[str, Any]]
     card: Mapped[dict[str, Any]]
     removed_groups: Mapped[list[Any]] = mapped_column(default=list)  # learned from, and later taken out of the data
+    intended_use: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
+    intended_use_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    intended_use_at: Mapped[datetime.datetime | None]
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    intended_use_by: Mapped[User | None] = relationship()
     experiment: Mapped[Experiment] = relationship(back_populates="version")
 
     @property

@@ -207,8 +207,16 @@ class VersionFile(TypedDict):
     url: str
 
 
+class IntendedUse(TypedDict):
+    """What a version is for, as a person wrote it."""
+
+    text: str
+    by: str | None
+    at: Moment | None
+
+
 class Version(TypedDict):
-    """A finished, immutable model."""
+    """A finished, immutable model; `intended_use` is null until a person has written it."""
 
     version: int
     name: str
@@ -218,6 +226,7 @@ class Version(TypedDict):
     experiment_id: int
     dataset_id: int
     removed_groups: list[Any]
+    intended_use: IntendedUse | None
     sha256: str
     is_active: bool
     variants: list[Variant]

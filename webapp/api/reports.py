@@ -1,4 +1,4 @@
-"""The report of a version as JSON: the object that the page for print is made of, put into words for programs."""
+"""The report of a version as JSON: the object that the page for print is made of. And what a person adds to it."""
 
 from typing import Annotated, Any
 
@@ -8,10 +8,11 @@ from typing_extensions import TypedDict
 from ml.comparison import Pair
 from ml.prevalence import PredictiveValues
 from ml.subgroups import Subgroup
-from webapp.api import answers, schemas
+from webapp.api import answers, schemas, sent
+from webapp.api.bodies import takes
 from webapp.api.shapes import Dumped, Moment
 from webapp.models import Evaluation
-from webapp.registry import report, reruns, service
+from webapp.registry import intended_use, report, reruns, service
 from webapp.registry.annex import Item
 from webapp.registry.breakdown import Breakdown, Suggestion
 from webapp.registry.leakage import Check
@@ -20,7 +21,7 @@ from webapp.registry.partitions import Partitions
 from webapp.registry.report import NetBenefit, Report, Risk
 from webapp.registry.rival import Rival, Role
 from webapp.registry.tuning import Tuning
-from webapp.security import allow
+from webapp.security import actor, allow
 
 bp = Blueprint("api_reports", __name__, url_prefix="/api/v1")
 Predictive = Annotated[dict[str, Any], Dumped(PredictiveValues)]
@@ -121,6 +122,16 @@ class EvidencePack(TypedDict):
 def read_report(version_id: int) -> EvidencePack:
     """Model card and evidence pack, as it is at this moment: what the page for print says."""
     return _pack(report.report_of(service.get(version_id)))
+
+
+@bp.put("/versions/<int:version_id>/intended-use")
+@allow("researcher")
+@takes(sent.NewIntendedUse)
+def write_intended_use(wanted: sent.NewIntendedUse, version_id: int) -> answers.Version:
+    """What the version is for; who wrote it and when are kept, and every text stays in the audit trail."""
+    version = service.get(version_id)
+    intended_use.write(version, wanted.text, actor().user)
+    return schemas.version(version, service.active())
 
 
 def _pack(made: Report) -> EvidencePack:

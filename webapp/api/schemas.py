@@ -164,6 +164,7 @@ def version(row: ModelVersion, active: Activation | None) -> answers.Version:
         "experiment_id": row.experiment_id,
         "dataset_id": row.experiment.dataset_id,
         "removed_groups": row.removed_groups,
+        "intended_use": intended_use(row),
         "sha256": row.model_sha256,
         "is_active": active is not None and active.version_id == row.id,
         "variants": registry.variants(row),
@@ -176,6 +177,13 @@ def version(row: ModelVersion, active: Activation | None) -> answers.Version:
         "created_at": moment(row.created_at),
         "url": url_for("api.read_version", version_id=row.id),
     }
+
+
+def intended_use(row: ModelVersion) -> answers.IntendedUse | None:
+    if not row.intended_use:
+        return None
+    by = row.intended_use_by.email if row.intended_use_by else None
+    return {"text": row.intended_use, "by": by, "at": moment(row.intended_use_at)}
 
 
 def activation(row: Activation) -> answers.Activation:

@@ -12,6 +12,7 @@ from webapp.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from webapp.predictions import history
 from webapp.predictions.feedback import MOST as MOST_TRUTHS
 from webapp.registry.comparison import MOST
+from webapp.registry.intended_use import LONGEST
 from webapp.registry.service import REASON_LENGTH
 
 
@@ -131,6 +132,12 @@ class Truths(Frozen):
 
 class Reason(Frozen):
     reason: str = Field(min_length=1, max_length=REASON_LENGTH)
+
+
+class NewIntendedUse(Frozen):
+    """What a version is for, for whom and in which hands; an empty text takes it back."""
+
+    text: str = Field(max_length=LONGEST)
 
 
 class NewActivation(Reason):

@@ -14,7 +14,7 @@ State = Literal["filled", "in part", "needs a person"]
 CLAIM = (
     ("1", "Title names AI and its kind", "kind"),
     ("2", "Structured abstract", ""),
-    ("3", "Background, intended use, clinical role", ""),
+    ("3", "Background, intended use, clinical role", "use"),
     ("4", "Aims and hypotheses", ""),
     ("5", "Prospective or retrospective", ""),
     ("6", "Goal of the study", ""),
@@ -61,7 +61,7 @@ TRIPOD_AI = (
     ("1", "Title", ""),
     ("2", "Abstract", ""),
     ("3a", "Health-care context", ""),
-    ("3b", "Target population, purpose, users", ""),
+    ("3b", "Target population, purpose, users", "purpose"),
     ("3c", "Known health inequalities", ""),
     ("4", "Objectives", ""),
     ("5a", "Sources of the data", "source"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from webapp.models import Experiment
+from webapp.models import Experiment, ModelVersion
 from webapp.registry import service
 from webapp.registry.annex import Fact
 from webapp.registry.material import Material
@@ -13,7 +13,17 @@ from webapp.studies import members
 def of(known: Material) -> dict[str, Fact]:
     """The facts by the names that the annex asks for; one that the rows do not hold is missing."""
     told = _of_data(known) | _of_model(known) | _of_scores(known) | _of_tests(known)
+    if known.version.intended_use:
+        told |= _of_use(known.version)
     return {name: fact for name, fact in told.items() if fact.text}
+
+
+def _of_use(version: ModelVersion) -> dict[str, Fact]:
+    writer = f" by {version.intended_use_by.email}" if version.intended_use_by else ""
+    return {
+        "use": Fact(f"Intended use, written{writer}: section 1.", "Background, clinical role"),
+        "purpose": Fact(f"Intended use, written{writer}: section 1.", "Whether it names population, purpose and users"),
+    }
 
 
 def _of_data(known: Material) -> dict[str, Fact]:

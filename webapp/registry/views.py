@@ -13,7 +13,7 @@ from ml.prevalence import predictive_values
 from webapp.errors import Invalid
 from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, ModelVersion
 from webapp.pagination import page_of
-from webapp.registry import comparison, files, looks, report, reruns, service
+from webapp.registry import comparison, files, intended_use, looks, report, reruns, service
 from webapp.security import actor, allow
 
 bp = Blueprint("registry", __name__, url_prefix="/versions")
@@ -54,6 +54,7 @@ def _detail_page(version: ModelVersion, errors: dict[str, str] | None = None) ->
         rerun=reruns.of(version),
         fitting=service.fitting_datasets(version),
         splits=EVALUATED_SPLITS,
+        longest_use=intended_use.LONGEST,
     )
 
 
@@ -95,6 +96,17 @@ def activate(version_id: int) -> Page:
         return _detail_page(version, error.fields), error.status
     flash(f"Version {version.id} is active: within two seconds it gives every answer.", "success")
     return redirect(url_for("registry.detail", version_id=version_id))
+
+
+@bp.post("/<int:version_id>/intended-use")
+@allow("researcher")
+def write_intended_use(version_id: int) -> Page:
+    version = service.get(version_id)
+    try:
+        intended_use.write(version, request.form.get("intended_use", ""), actor().user)
+    except Invalid as error:
+        return _detail_page(version, error.fields), error.status
+    return redirect(url_for("registry.detail", version_id=version_id, _anchor="use"))
 
 
 @bp.get("/activations")
