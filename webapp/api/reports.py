@@ -9,7 +9,7 @@ from ml.comparison import Pair
 from ml.prevalence import PredictiveValues
 from ml.subgroups import Subgroup
 from webapp.api import answers, schemas, sent
-from webapp.api.bodies import takes
+from webapp.api.bodies import asks, takes
 from webapp.api.shapes import Dumped, Moment
 from webapp.models import Evaluation
 from webapp.registry import intended_use, report, reruns, service
@@ -119,9 +119,10 @@ class EvidencePack(TypedDict):
 
 @bp.get("/versions/<int:version_id>/report")
 @allow("viewer")
-def read_report(version_id: int) -> EvidencePack:
+@asks(sent.ReportArguments)
+def read_report(asked: sent.ReportArguments, version_id: int) -> EvidencePack:
     """Model card and evidence pack, as it is at this moment: what the page for print says."""
-    return _pack(report.report_of(service.get(version_id)))
+    return _pack(report.report_of(service.get(version_id), asked.prevalence))
 
 
 @bp.put("/versions/<int:version_id>/intended-use")
@@ -139,7 +140,7 @@ def _pack(made: Report) -> EvidencePack:
     return {
         "notice": report.NOTICE,
         "made_at": schemas.moment(made.made_at),
-        "page": url_for("registry.printed", version_id=version.id),
+        "page": url_for("registry.printed", version_id=version.id, prevalence=made.prevalence),
         "version": {**schemas.version(version, service.active()), "card": made.card},
         "experiment": schemas.experiment(version.experiment),
         "rerun": _rerun(made.rerun),

@@ -198,6 +198,12 @@ class ImageArguments(Query):
         return {name: None if value == "" else value for name, value in given.items()} | {"quarantined": quarantined}
 
 
+class ReportArguments(Query):
+    prevalence: float | None = Field(
+        None, gt=0, lt=1, description="Predictive values at this share of positive images, beside the usual ones"
+    )
+
+
 class ResultArguments(Query):
     limit: Digits = Field(100, ge=1, le=1000, description="Images in one page")
     cursor: Digits = Field(0, ge=0, le=MAX_ID, description="`next` of the page before")

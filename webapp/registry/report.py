@@ -7,16 +7,14 @@ from typing import Any
 from flask import render_template
 from markupsafe import Markup
 
-from ml.intervals import Score
-from ml.prevalence import PredictiveValues, predictive_values
+from ml.prevalence import PredictiveValues
 from webapp.models import ModelVersion, now
-from webapp.registry import annex, facts, figures, leakage, limits, material, service
+from webapp.registry import annex, facts, figures, leakage, limits, material, prevalences, service
 from webapp.registry.annex import Item
 from webapp.registry.leakage import Check
 from webapp.registry.material import Material
 
 NAME = "card.html"
-PREVALENCES = (0.005, 0.01, 0.05, 0.20)
 NET_BENEFIT_AT = (0.05, 0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80)
 MOST_CLASSES = 30  # with a line of their own
 COVERAGES = (1.0, 0.95, 0.90, 0.80, 0.70, 0.50)
@@ -46,6 +44,7 @@ class Report(Material):
 
     made_at: datetime.datetime
     checks: list[Check]
+    prevalence: float | None  # the one asked for, which `predictive` has beside the usual ones
     predictive: list[PredictiveValues]
     net_benefit: list[NetBenefit]
     risks: list[Risk]
@@ -54,9 +53,9 @@ class Report(Material):
     tripod: list[Item]
 
 
-def html(version_id: int, is_file: bool = False) -> str:
-    """The whole page: no script, nothing from elsewhere; as a file without links. Raises NotFound."""
-    report = report_of(service.get(version_id))
+def html(version_id: int, prevalence: float | None = None, is_file: bool = False) -> str:
+    """The whole page: no script, nothing from elsewhere; as a file without links. Raises what `report_of` raises."""
+    report = report_of(service.get(version_id), prevalence)
     return render_template(
         "registry/report.html",
         report=report,
@@ -68,15 +67,16 @@ def html(version_id: int, is_file: bool = False) -> str:
     )
 
 
-def report_of(version: ModelVersion) -> Report:
-    """Everything that is said of the version, as it is now."""
+def report_of(version: ModelVersion, prevalence: float | None = None) -> Report:
+    """Everything that is said of the version, as it is now. Raises Invalid, Conflict for a prevalence without use."""
     known = material.of(version)
     told = facts.of(known)
     return Report(
         **vars(known),
         made_at=now(),
         checks=leakage.checklist(known),
-        predictive=_predictive(known.metrics),
+        prevalence=prevalence,
+        predictive=prevalences.table(known.metrics, prevalence),
         net_benefit=_net_benefit(known.metrics),
         risks=_risks(known.metrics),
         limits=limits.of(known),
@@ -91,13 +91,6 @@ def _charts(report: Report) -> dict[str, Markup]:
     if report.metrics:
         drawn |= {name: draw(report.metrics) for name, draw in figures.OF_METRICS.items()}
     return {name: chart for name, chart in drawn.items() if chart}
-
-
-def _predictive(metrics: dict[str, Any] | None) -> list[PredictiveValues]:
-    if not metrics or metrics["sensitivity"]["value"] is None or metrics["specificity"]["value"] is None:
-        return []
-    sensitivity, specificity = (Score.model_validate(metrics[name]) for name in ("sensitivity", "specificity"))
-    return [predictive_values(sensitivity, specificity, prevalence) for prevalence in PREVALENCES]
 
 
 def _net_benefit(metrics: dict[str, Any] | None) -> list[NetBenefit]:

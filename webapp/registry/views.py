@@ -7,13 +7,10 @@ from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
 from ml.config import Variant
-from ml.errors import BadConfig
-from ml.intervals import Score
-from ml.prevalence import predictive_values
 from webapp.errors import Invalid
 from webapp.models import EVALUATED_SPLITS, FINAL_STATUSES, ModelVersion
 from webapp.pagination import page_of
-from webapp.registry import comparison, files, intended_use, looks, report, reruns, service
+from webapp.registry import comparison, files, intended_use, looks, prevalences, report, reruns, service
 from webapp.security import actor, allow
 
 bp = Blueprint("registry", __name__, url_prefix="/versions")
@@ -65,11 +62,9 @@ def _predictive(metrics: dict[str, Any] | None) -> dict[str, Any]:
     if not text or not metrics:
         return asked
     try:
-        sensitivity, specificity = (Score.model_validate(metrics[name]) for name in ("sensitivity", "specificity"))
-        asked["found"] = predictive_values(sensitivity, specificity, float(text.replace(",", ".")))
-    except ValueError:
-        asked["error"] = f"'{text}' is no number; it must lie between 0 and 1, such as 0.01 for one in 100."
-    except BadConfig as error:
+        prevalence = prevalences.parse(text)
+        asked["found"] = prevalences.at(metrics, prevalence) if prevalence is not None else None
+    except Invalid as error:
         asked["error"] = str(error)
     return asked
 
@@ -83,7 +78,8 @@ def file(version_id: int, name: str) -> Response:
 @bp.get("/<int:version_id>/report")
 @allow("viewer")
 def printed(version_id: int) -> str:
-    return report.html(version_id)
+    """With the predictive values at the query's `prevalence`, where it names one."""
+    return report.html(version_id, prevalences.parse(request.args.get("prevalence", "")))
 
 
 @bp.post("/<int:version_id>/activate")
