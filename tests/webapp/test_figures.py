@@ -92,11 +92,14 @@ def test_one_epoch_is_a_dot_and_none_is_no_chart() -> None:
 def test_scores_of_validation_begin_at_the_tenth_below_the_lowest() -> None:
     chart = figures.validation(epochs(1.0, 0.5), 9)
     assert chart is not None
-    assert ">0.70<" in chart
+    assert ">0.7<" in chart
     assert "whisker" not in chart
 
 
 def test_errors_among_the_surest_images_are_drawn_up_to_the_worst() -> None:
-    chart = figures.risk({"risk_coverage": {"coverage": [0.5, 1.0], "risk": [0.0, 0.25]}})
-    assert lines_of(chart)[1] == "183.0,226.0 320.0,26.0"
+    chart = figures.risk({"risk_coverage": {"coverage": [0.5, 1.0], "risk": [0.0, 0.2]}})
+    assert chart is not None
+    assert lines_of(chart)[1] == "183.0,226.0 320.0,53.2"
+    assert ">0.25<" in chart  # the next round number
+    assert ">0.05<" in chart
     assert figures.risk({}) is None

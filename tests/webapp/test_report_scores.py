@@ -71,7 +71,7 @@ def test_conformal_sets_are_told_with_what_was_promised(app: Flask, client: Flas
         db.session.commit()
     auth.login("viewer")
     html, pack = both(client)
-    (shown,) = tables_of(html)["Conformal sets: instead"]
+    (shown,) = tables_of(html)["Instead of one"]
     assert (shown[0], shown[2:]) == ("90 %", ["1.25", "75.0 %", "0.0 %"])
     assert shown[1].startswith("75.0 %")
     assert pack["metrics"]["conformal"][0]["coverage"]["value"] == 0.75

@@ -78,10 +78,10 @@ def risk(metrics: dict[str, Any]) -> Markup | None:
     curve = metrics.get("risk_coverage")
     if not curve:
         return None
-    top = max(*curve["risk"], 0.05) * 1.08
+    top = _round_up(max(*curve["risk"], 0.05))
     points = [(at, value / top) for at, value in zip(curve["coverage"], curve["risk"], strict=True)]
     lines = [_line([(0, points[-1][1]), points[-1]], "chance"), _line(points, "curve"), _dot(points[-1], 3, "dot")]
-    ticks = [(tick, f"{tick * top:.2f}") for tick in _TICKS]
+    ticks = [(tick, f"{tick * top:g}") for tick in _TICKS]
     return _chart("Risk-coverage curve", "Share of images answered", "Share of errors", lines, up_at=ticks)
 
 
@@ -92,7 +92,7 @@ def losses(epochs: Sequence[Epoch], best: int | None) -> Markup | None:
         "curve": [(epoch.number, epoch.validation_loss) for epoch in epochs],
     }
     top = max((value for line in lines.values() for _, value in line if math.isfinite(value)), default=0.0)
-    return _of_epochs("Loss by epoch", "Loss", lines, best, 0.0, top * 1.05)
+    return _of_epochs("Loss by epoch", "Loss", lines, best, 0.0, _round_up(top))
 
 
 def validation(epochs: Sequence[Epoch], best: int | None) -> Markup | None:
@@ -101,6 +101,14 @@ def validation(epochs: Sequence[Epoch], best: int | None) -> Markup | None:
     lines = {"thin": [(epoch.number, epoch.validation_accuracy) for epoch in epochs], "curve": aucs}
     lowest = min((value for line in lines.values() for _, value in line), default=0.0)
     return _of_epochs("Validation by epoch", "Share", lines, best, math.floor(lowest * 10) / 10, 1.0)
+
+
+def _round_up(value: float) -> float:
+    """A little more, so that each fifth of it is a round number."""
+    if value <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(value / 5))
+    return next(5 * step * power for step in (1, 2, 2.5, 5, 10, 20) if 5 * step * power >= value)
 
 
 def _of_epochs(
@@ -120,7 +128,7 @@ def _of_epochs(
         parts.append(_line(places, kind))
         parts += [_dot(place, 2, "faint" if kind == "thin" else "dot") for place in places if span < _FEW]
     named = sorted({round(first + tick * span) for tick in _TICKS})
-    ticks = [(tick, f"{bottom + tick * (top - bottom):.2f}") for tick in _TICKS]
+    ticks = [(tick, f"{bottom + tick * (top - bottom):g}") for tick in _TICKS]
     return _chart(title, "Epoch", up, parts, [(along(number), str(number)) for number in named], ticks)
 
 
