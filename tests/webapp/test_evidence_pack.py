@@ -14,6 +14,7 @@ from tests.answers import make_answered
 from tests.factories import Auth
 from tests.webapp.test_report import make_reported, tree_of
 from webapp.api.reports import EvidencePack
+from webapp.models import db
 
 REST = "/api/v1/versions/1/report"
 Table = list[list[str]]
@@ -48,7 +49,7 @@ def reported(app: Flask, client: FlaskClient, auth: Auth) -> tuple[str, dict[str
         version = make_reported()
         make_answered(version, (0.2, 0.7))
         version.removed_groups = ["p1"]
-        factories.db.session.commit()
+        db.session.commit()
     auth.login("viewer")
     return both(client)
 

@@ -313,3 +313,12 @@ def test_differences_between_clusters_are_answered_only_where_groups_are_known(
     factories.make_evaluation(version)
     (item,) = [one for one in report.report_of(version).tripod if one.number == "12d"]
     assert (item.state, item.filled, item.person) == (state, filled, person)
+
+
+def test_scores_that_do_not_tell_their_intervals_leave_clusters_to_a_person(context: Flask) -> None:
+    dataset = factories.make_dataset()
+    changed_rows(dataset, group={12: "p1", 13: "p1"})
+    version = factories.make_version(factories.make_experiment(dataset, status="succeeded"))
+    row = factories.make_evaluation(version)
+    row.metrics = {**row.metrics, "intervals": None}
+    assert {item.number: item.state for item in report.report_of(version).tripod}["12d"] == "needs a person"

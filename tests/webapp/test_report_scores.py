@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from ml.conformal import ConformalScores
 from ml.intervals import proportion
@@ -13,7 +14,7 @@ from tests.answers import make_answered, make_other_version
 from tests.factories import Auth
 from tests.webapp.test_comparison_pages import MOSTLY_WRONG, RIGHT, plain
 from tests.webapp.test_evidence_pack import both, tables_of
-from webapp.models import ModelVersion, db
+from webapp.models import Evaluation, ModelVersion, db
 
 
 def make_tested(said: Any = RIGHT, **values: Any) -> ModelVersion:
@@ -64,7 +65,7 @@ def test_errors_among_the_surest_images_are_told_at_round_coverages(
 def test_conformal_sets_are_told_with_what_was_promised(app: Flask, client: FlaskClient, auth: Auth) -> None:
     with app.app_context():
         version = make_tested()
-        (row,) = db.session.query(factories.Evaluation).filter_by(version_id=version.id)
+        row = db.session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)).one()
         found = ConformalScores(alpha=0.1, threshold=0.2, coverage=proportion(3, 4), mean_set_size=1.25,
                                 singletons=0.75, empty=0.0)  # fmt: skip
         row.metrics = {**row.metrics, "conformal": [found.model_dump(mode="json")]}
@@ -167,3 +168,12 @@ def test_without_another_version_there_is_nothing_beside_it(app: Flask, client: 
     html, pack = both(client)
     assert pack["comparison"] is None
     assert "Beside version" not in html
+
+
+def test_a_version_that_serves_for_other_classes_is_no_rival(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        make_tested()
+        dataset = factories.make_dataset(classes=("left", "right"))
+        factories.make_activation(factories.make_version(factories.make_experiment(dataset, status="succeeded")))
+    auth.login("viewer")
+    assert both(client)[1]["comparison"] is None

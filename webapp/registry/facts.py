@@ -89,9 +89,10 @@ def _of_scores(known: Material) -> dict[str, Fact]:
 
 def _clusters(known: Material) -> Fact:
     """Whether images of one group (patient) were treated as alike; empty where no groups are known."""
-    found, drawn = known.partitions, ((known.metrics or {}).get("intervals") or {}).get("groups")
-    if not found.grouped:
+    found, intervals = known.partitions, (known.metrics or {}).get("intervals")
+    if not found.grouped or not intervals:  # scores of an early release do not say how their intervals came about
         return Fact("")
+    drawn = intervals["groups"]
     treated = (
         f"Intervals by drawing {drawn} whole groups (patients): section 6."
         if drawn

@@ -23,7 +23,7 @@ def of(known: Material) -> list[str]:
     if known.tuning:
         limits.append(
             f"It is one of {known.tuning.trials} trials: the best of so many validation scores is too good by chance, "
-            "and so are test scores if they were chosen by."
+            "and so is its test score if somebody chose by that."
         )
     if not known.stressed:
         limits.append("Robustness to blur, noise, brightness and compression was not measured for this page.")

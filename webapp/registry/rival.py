@@ -35,8 +35,9 @@ class Rival:
 
 
 def of(version: ModelVersion) -> Rival | None:
-    """The first of the candidates that can be compared, else the first; None where there is no other version."""
-    rivals = [_beside(version, other, role) for other, role in _candidates(version)]
+    """The first of those of the same classes that can be compared, else the first; None where there is no other."""
+    candidates = [(other, role) for other, role in _candidates(version) if set(other.classes) == set(version.classes)]
+    rivals = [_beside(version, other, role) for other, role in candidates]
     return next((one for one in rivals if one.found), rivals[0] if rivals else None)
 
 
@@ -50,8 +51,6 @@ def _candidates(version: ModelVersion) -> Iterator[tuple[ModelVersion, Role]]:
 
 
 def _beside(version: ModelVersion, other: ModelVersion, role: Role) -> Rival:
-    if set(other.classes) != set(version.classes):
-        return Rival(other, role, None, "It knows other classes, so the two have no images in common.")
     ground = _ground([other, version])
     if ground is None:
         return Rival(other, role, None, "The two were not evaluated on the same test images.")
