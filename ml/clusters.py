@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +37,7 @@ class Clusters:
         numbers: dict[object, int] = {}
         keys: list[object] = [(at,) if name is None else name for at, name in enumerate(names)]
         group_N = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
-        low_G, high_G = np.full(len(numbers), np.iinfo(np.int64).max), np.full(len(numbers), -1)
-        np.minimum.at(low_G, group_N, truth_N)
-        np.maximum.at(high_G, group_N, truth_N)
+        low_G, high_G = _extreme(np.minimum, truth_N, group_N), _extreme(np.maximum, truth_N, group_N)
         stratum_G = np.where(low_G == high_G, low_G, -1)
         strata, counts = np.unique(stratum_G, return_counts=True)
         if len(strata):
@@ -68,6 +67,14 @@ class Clusters:
         """How many groups hold at least one of the chosen images."""
         return len(np.unique(self.group_N[chosen_N]))
 
+    def lowest(self, value_N: NDArray[Any]) -> NDArray[Any]:
+        """The lowest value of each group's images."""
+        return _extreme(np.minimum, value_N, self.group_N)
+
+    def highest(self, value_N: NDArray[Any]) -> NDArray[Any]:
+        """The highest value of each group's images."""
+        return _extreme(np.maximum, value_N, self.group_N)
+
     def draws(self, seed: int = 0) -> Iterator[NDArray[np.float32]]:
         """How often each image was drawn, weight_BN, a part of the `REPLICATES` draws at a time. Repeatable."""
         random = np.random.default_rng(seed)
@@ -94,6 +101,14 @@ def interval(drawn_B: NDArray[np.float64], units: int, fallback: Score) -> Score
     tail = NormalDist().cdf(-math.sqrt(units / (units - 1)) * _student(units - 1))
     low, high = np.percentile(known_B, [100 * tail, 100 * (1 - tail)])
     return Score(value=fallback.value, low=min(float(low), fallback.value), high=max(float(high), fallback.value))
+
+
+def _extreme(which: np.ufunc, value_N: NDArray[Any], group_N: NDArray[np.int64]) -> NDArray[Any]:
+    """The lowest or highest value of each group; groups are numbered from 0 without gaps."""
+    order_N = np.argsort(group_N, kind="stable")
+    first_G = np.flatnonzero(np.diff(group_N[order_N], prepend=-1))
+    found_G: NDArray[Any] = which.reduceat(value_N[order_N], first_G) if len(first_G) else value_N[:0]
+    return found_G
 
 
 def _counts(random: np.random.Generator, size: int, n: int) -> NDArray[np.int64]:

@@ -87,6 +87,7 @@ class Metrics(Frozen):
     risk_coverage: RiskCoverage | None = None
     conformal: tuple[ConformalScores, ...] = ()
     group_level: GroupLevel | None = None
+    no_group_level: str | None = None  # why there is none, for readers; None also where an earlier release scored
     per_group: tuple[GroupScores, ...] = ()
 
 
@@ -114,6 +115,7 @@ def evaluate(
     in_sets = [conformal.sets(rule, exact_NK) for rule in rules]
     settled = Settled.of(clusters, truth_N, decided_N, exact_NK, positive, sure_N, in_sets)
     per_class = tuple(_class_scores(name, label, settled) for label, name in enumerate(classes))
+    of_groups = grouped.group_level(clusters, truth_N, exact_NK, classes, positive_class, operating_point)
     brier, curve = settled.brier(), None
     if positive is not None:
         curve = netbenefit.decision_curve(truth_N == positive, exact_NK[:, positive])
@@ -147,7 +149,8 @@ def evaluate(
             conformal.scores(rule, in_NK, settled.coverage(number))
             for number, (rule, in_NK) in enumerate(zip(rules, in_sets, strict=True))
         ),
-        group_level=grouped.group_level(clusters, truth_N, exact_NK, classes, positive_class, operating_point),
+        group_level=of_groups,
+        no_group_level=None if of_groups else grouped.why_none(clusters, groups),
         per_group=grouped.per_group(groups, truth_N, decided_N, exact_NK) if clusters.is_clustered else (),
     )
 

@@ -112,7 +112,7 @@ def test_the_page_tells_what_patients_net_benefit_sets_and_temperature_say(
     auth.login("viewer")
     html = re.sub(r"\s+", " ", client.get("/versions/1").text)
     assert "with 40 groups (patients): images of one are alike, so whole groups were drawn anew" in html
-    assert "Each of the 40 groups is answered once" in html
+    assert "Each of the 40 groups (patients) is answered once, with the mean probability of its images" in html
     assert "(sensitivity ≥ 0.90, on validation)" in html
     for part in ("fixed-rates", "patients", "net-benefit", "abstention", "conformal", "recalibration"):
         assert f'<details class="advanced part" id="{part}">' in html
@@ -124,7 +124,7 @@ def test_the_page_tells_what_patients_net_benefit_sets_and_temperature_say(
 
 def test_scores_from_before_these_existed_still_have_a_page(app: Flask, client: FlaskClient, auth: Auth) -> None:
     newer = {"mcc", "brier", "sensitivity_at_specificity", "specificity_at_sensitivity", "intervals"}
-    newer |= {"decision_curve", "risk_coverage", "conformal", "group_level"}
+    newer |= {"decision_curve", "risk_coverage", "conformal", "group_level", "no_group_level"}
     with app.app_context():
         version = factories.make_version()
         metrics = factories.make_evaluation(version).metrics
@@ -137,7 +137,30 @@ def test_scores_from_before_these_existed_still_have_a_page(app: Flask, client: 
     auth.login("viewer")
     html = client.get("/versions/1").text
     assert "Scores on 4" in html
+    assert "There are no scores of groups (patients). The release that made these scores did not note why" in html
     assert 'id="recalibration"' not in html
+
+
+@pytest.mark.parametrize(
+    ("truth", "positive_class", "words"),
+    [((1, 0, 0, 0, 1, 1), "malignant", "with the highest probability of the positive class among its images"),
+     ((1, 0, 0, 0, 1, 1), "malignant", "1 of them has images of both classes: a group is positive where any of"),
+     ((1, 0, 0, 0, 1, 1), None, "Each of the 2 groups (patients) is answered once, with the mean probability"),
+     ((1, 0, 0, 0, 1, 1), None, "1 more group is left out: its images are of several classes"),
+     ((1, 0, 0, 1, 1, 0), None, "no scores of groups (patients). Every one of the 3 groups has images of several")],
+)  # fmt: skip
+def test_the_page_and_the_report_tell_what_became_of_patients_of_several_classes(
+    app: Flask, client: FlaskClient, auth: Auth, truth: tuple[int, ...], positive_class: str | None, words: str
+) -> None:
+    probabilities_NK = np.stack([np.linspace(0.2, 0.9, 6), np.linspace(0.8, 0.1, 6)], axis=1)
+    scores = evaluate(
+        np.array(truth), probabilities_NK, ("benign", "malignant"), positive_class, groups=[*"aabbcc"]
+    )  # fmt: skip
+    with app.app_context():
+        factories.make_evaluation(factories.make_version(), metrics=scores.model_dump(mode="json"))
+    auth.login("viewer")
+    for address in ("/versions/1", "/versions/1/report"):
+        assert words in re.sub(r"\s+", " ", client.get(address).text)
 
 
 def reviewed() -> tuple[dict[str, Any], dict[str, Any]]:
