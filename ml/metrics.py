@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from ml import calibration, conformal, grouped, netbenefit, ranking, selective
+from ml import calibration, grouped, netbenefit, ranking
+from ml.beliefs import Beliefs
 from ml.calibration import Calibration
 from ml.clusters import Clusters
 from ml.config import Frozen
@@ -111,12 +112,11 @@ def evaluate(
     positive = None if positive_class is None else classes.index(positive_class)
     decided_N = decide(exact_NK, classes, positive_class, operating_point)
     clusters = Clusters.of(truth_N, groups)
-    sure_N = selective.sureness(exact_NK, positive, operating_point)
-    in_sets = [conformal.sets(rule, exact_NK) for rule in rules]
-    settled = Settled.of(clusters, truth_N, decided_N, exact_NK, positive, sure_N, in_sets)
+    beliefs = Beliefs.of(truth_N, decided_N, exact_NK, positive, operating_point, rules)
+    settled = Settled.of(clusters, truth_N, decided_N, exact_NK, positive, beliefs.statistics())
     per_class = tuple(_class_scores(name, label, settled) for label, name in enumerate(classes))
     of_groups = grouped.group_level(clusters, truth_N, exact_NK, classes, positive_class, operating_point)
-    brier, curve = settled.brier(), None
+    curve = None
     if positive is not None:
         curve = netbenefit.decision_curve(truth_N == positive, exact_NK[:, positive])
     return Metrics(
@@ -130,7 +130,7 @@ def evaluate(
         balanced_accuracy=settled.balanced_accuracy(),
         f1=settled.macro_f1() if positive is None else per_class[positive].f1,
         mcc=settled.mcc(),
-        brier=brier,
+        brier=beliefs.brier(settled),
         confusion=Confusion(labels=tuple(classes), matrix=tuple(map(tuple, settled.counts_KK.tolist()))),
         operating_point=operating_point,
         calibration=_calibration(truth_N, exact_NK, decided_N, positive, clusters.group_N),
@@ -144,11 +144,8 @@ def evaluate(
             draws=REPLICATES,
         ),
         decision_curve=curve,
-        risk_coverage=selective.risk_coverage(selective.risks(truth_N != decided_N, sure_N), settled.aurc()),
-        conformal=tuple(
-            conformal.scores(rule, in_NK, settled.coverage(number))
-            for number, (rule, in_NK) in enumerate(zip(rules, in_sets, strict=True))
-        ),
+        risk_coverage=beliefs.risk_coverage(settled),
+        conformal=tuple(beliefs.conformal(settled, number) for number in range(len(rules))),
         group_level=of_groups,
         no_group_level=None if of_groups else grouped.why_none(clusters, groups),
         per_group=grouped.per_group(groups, truth_N, decided_N, exact_NK) if clusters.is_clustered else (),

@@ -1,6 +1,6 @@
 """Replicates: every score of every bootstrap draw, many draws at once. Axis B: draws; T: distinct probabilities."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ _ROUNDING = 1e-6  # 0.9 of 10 images is 9, whatever binary fractions say
 
 Weights = NDArray[np.float32] | NDArray[np.float64]
 Drawn = dict[str, NDArray[np.float64]]
+Statistic = Callable[[Weights], Drawn]  # of weight_BN
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,9 @@ def scores(
     decided_N: NDArray[np.int64],
     probabilities_NK: NDArray[np.float64],
     curves: Sequence[int],
-    others: Mapping[str, Callable[[Weights], NDArray[np.float64]]],
+    others: Sequence[Statistic] = (),
 ) -> Drawn:
-    """Every score in every draw. `curves` are the labels whose ranking counts; `others` are functions of weight_BN."""
+    """Every score in every draw. `curves` are the labels whose ranking counts; `others` draw what else is wanted."""
     rankings = [Curve.of(truth_N == label, probabilities_NK[:, label]) for label in curves]
     shown = _indicators(truth_N, decided_N, probabilities_NK.shape[1])
     parts: list[Drawn] = []
@@ -147,7 +148,8 @@ def scores(
             part["average_precision"] = _mean([counts.average_precision() for counts in counted])
         if len(counted) == 1:
             part |= counted[0].at_fixed()
-        part |= {name: statistic(weight_BN) for name, statistic in others.items()}
+        for statistic in others:
+            part |= statistic(weight_BN)
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -1,15 +1,19 @@
-"""Settled scores: each value joined with the interval that fits the images, independent or in groups."""
+"""Settled scores: each value joined with the interval that fits the images, independent or in groups.
 
+Here are those of decisions and of rankings; `ml.beliefs` has those of the probabilities themselves.
+"""
+
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import calibration, clusters, intervals, ranking, replicates, selective
+from ml import clusters, intervals, ranking, replicates
 from ml.clusters import Clusters
 from ml.intervals import Score
-from ml.replicates import Curve, Drawn, Weights
+from ml.replicates import Curve, Drawn, Statistic
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,7 @@ class Settled:
     probabilities_NK: NDArray[np.float64]
     labels: tuple[int, ...]  # whose ranking counts
     counts_KK: NDArray[np.int64]
-    squares_N: NDArray[np.float64]
-    is_error_N: NDArray[np.bool_]
-    sureness_N: NDArray[np.float64]
-    covers: tuple[NDArray[np.bool_], ...]  # whose sets hold the truth, for each conformal rule
-    drawn: Drawn
+    others: Sequence[Statistic]
 
     @staticmethod
     def of(
@@ -39,62 +39,55 @@ class Settled:
         decided_N: NDArray[np.int64],
         probabilities_NK: NDArray[np.float64],
         positive: int | None,
-        sureness_N: NDArray[np.float64],
-        in_sets: Sequence[NDArray[np.bool_]],
+        others: Sequence[Statistic] = (),
     ) -> "Settled":
-        """The scores of these decisions, with all draws made."""
-        n, classes = probabilities_NK.shape
-        labels = tuple(range(classes)) if positive is None else (positive,)
-        is_error_N = truth_N != decided_N
-        squares_N = calibration.squares(truth_N, probabilities_NK) / (1 if positive is None else 2)
-        covers = tuple(is_in_NK[np.arange(n), truth_N] for is_in_NK in in_sets)
-        others: dict[str, Callable[[Weights], NDArray[np.float64]]] = {
-            "brier": lambda weight_BN: _mean(squares_N, weight_BN),
-            "aurc": lambda weight_BN: selective.area_under_risk(is_error_N, sureness_N, weight_BN),
-        }
-        for number, holds_N in enumerate(covers):
-            others[f"coverage {number}"] = lambda weight_BN, holds_N=holds_N: _mean(holds_N, weight_BN)  # type: ignore[misc]
-        ranked = ranking.rankable(truth_N, labels) if grouping.is_clustered or positive is not None else ()
-        drawn = replicates.scores(grouping, truth_N, decided_N, probabilities_NK, ranked, others) if n else {}
+        """The scores of these decisions; of `others` there are draws as well."""
+        classes = probabilities_NK.shape[1]
         return Settled(
             clusters=grouping,
             truth_N=truth_N,
             decided_N=decided_N,
             probabilities_NK=probabilities_NK,
-            labels=labels,
+            labels=tuple(range(classes)) if positive is None else (positive,),
             counts_KK=np.bincount(truth_N * classes + decided_N, minlength=classes**2).reshape(classes, classes),
-            squares_N=squares_N,
-            is_error_N=is_error_N,
-            sureness_N=sureness_N,
-            covers=covers,
-            drawn=drawn,
+            others=others,
         )
+
+    @functools.cached_property
+    def drawn(self) -> Drawn:
+        """Every draw of every score, made where the first of them is asked for."""
+        if not len(self.truth_N):
+            return {}
+        is_ranked = self.clusters.is_clustered or len(self.labels) == 1
+        ranked = ranking.rankable(self.truth_N, self.labels) if is_ranked else ()
+        asked = (self.clusters, self.truth_N, self.decided_N, self.probabilities_NK)
+        return replicates.scores(*asked, ranked, self.others)
 
     def accuracy(self) -> Score:
         right, n = float(self.counts_KK.trace()), len(self.truth_N)
-        return self._by_formula("accuracy", lambda scale: intervals.proportion(scale * right, scale * n), self._all())
+        return self.by_formula("accuracy", lambda scale: share(right, n, scale), self.clusters.n)
 
     def recall(self, label: int) -> Score:
         right, true = self.counts_KK[label, label], self.counts_KK[label].sum()
         units = self.clusters.holding(self.truth_N == label)
-        return self._by_formula(f"recall {label}", lambda scale: _share(right, true, scale), units)
+        return self.by_formula(f"recall {label}", lambda scale: share(right, true, scale), units)
 
     def precision(self, label: int) -> Score:
         right, called = self.counts_KK[label, label], self.counts_KK[:, label].sum()
         units = self.clusters.holding(self.decided_N == label)
-        return self._by_formula(f"precision {label}", lambda scale: _share(right, called, scale), units)
+        return self.by_formula(f"precision {label}", lambda scale: share(right, called, scale), units)
 
     def f1(self, label: int) -> Score:
         units = self.clusters.holding((self.decided_N == label) | (self.truth_N == label))
-        return self._by_formula(f"f1 {label}", lambda scale: self._plain_f1(label, scale), units)
+        return self.by_formula(f"f1 {label}", lambda scale: self._plain_f1(label, scale), units)
 
     def macro_f1(self) -> Score:
         """Mean F1 of the classes that the images hold; no formula is known, so it is always drawn."""
         plain = intervals.mean_of_dependent([self._plain_f1(label, self.clusters.scale) for label in self._present()])
-        return clusters.interval(self._drawn("macro_f1"), self._fewest(), plain)
+        return self.by_draws("macro_f1", plain, self._fewest())
 
     def balanced_accuracy(self) -> Score:
-        return self._by_formula("balanced_accuracy", self._plain_balanced_accuracy, self._fewest())
+        return self.by_formula("balanced_accuracy", self._plain_balanced_accuracy, self._fewest())
 
     def mcc(self) -> Score:
         """Matthews' correlation. Where the draws agree, the bounds are those of Youden's index, to which it is near."""
@@ -104,17 +97,17 @@ class Settled:
         rates, classes = self._plain_balanced_accuracy(self.clusters.scale), len(self._present())
         low, high = ((classes * (bound or 0.0) - 1) / (classes - 1) for bound in (rates.low, rates.high))
         plain = Score(value=value, low=min(value, low), high=max(value, high))
-        return clusters.interval(self._drawn("mcc"), self._fewest(), plain)
+        return self.by_draws("mcc", plain, self._fewest())
 
     def auc(self) -> Score:
-        return self._by_formula(
+        return self.by_formula(
             "auc",
             lambda scale: ranking.auc(self.truth_N, self.probabilities_NK, self.labels, scale),
             self._fewest(),
         )
 
     def average_precision(self) -> Score:
-        return self._by_formula(
+        return self.by_formula(
             "average_precision",
             lambda scale: ranking.average_precision(self.truth_N, self.probabilities_NK, self.labels, scale),
             self._fewest(),
@@ -128,47 +121,25 @@ class Settled:
         curve = Curve.of(self.truth_N == label, self.probabilities_NK[:, label])
         value = float(curve.counted(np.ones((1, len(self.truth_N)))).at_fixed()[f"{name} at {at:.2f}"][0])
         mine = int(((self.truth_N == label) == (name == "sensitivity")).sum())
-        return clusters.interval(
-            self._drawn(f"{name} at {at:.2f}"), self._fewest(), _share(value * mine, mine, self.clusters.scale)
-        )
+        plain = share(value * mine, mine, self.clusters.scale)
+        return self.by_draws(f"{name} at {at:.2f}", plain, self._fewest())
 
-    def brier(self) -> Score:
-        """Where the draws agree, the bounds are Wilson's, which are wide for a mean of squares."""
-        if not len(self.squares_N):
-            return Score()
-        most = 2.0 if len(self.labels) > 1 else 1.0
-        share = _share(self.squares_N.sum() / most, len(self.squares_N), self.clusters.scale)
-        plain = Score(**{name: most * (bound or 0.0) for name, bound in share})
-        return clusters.interval(self._drawn("brier"), self._all(), plain)
-
-    def aurc(self) -> Score:
-        if not len(self.truth_N):
-            return Score()
-        value = float(selective.risks(self.is_error_N, self.sureness_N).mean())
-        errors = intervals.proportion(
-            self.clusters.scale * self.is_error_N.sum(), self.clusters.scale * len(self.truth_N)
-        )
-        plain = Score(value=value, low=0.0, high=max(value, errors.high or 0.0))
-        return clusters.interval(self._drawn("aurc"), self._all(), plain)
-
-    def coverage(self, number: int) -> Score:
-        """Share of conformal sets that hold the truth."""
-        holds_N = self.covers[number]
-        return self._by_formula(
-            f"coverage {number}", lambda scale: _share(holds_N.sum(), len(holds_N), scale), self._all()
-        )
-
-    def _by_formula(self, name: str, formula: Callable[[float], Score], units: int) -> Score:
+    def by_formula(self, name: str, formula: Callable[[float], Score], units: int) -> Score:
+        """The formula's score where images are independent, else its value with the bounds of what `name` drew."""
         if not self.clusters.is_clustered:
             return formula(1.0)
-        return clusters.interval(self._drawn(name), units, formula(self.clusters.scale))
+        return self.by_draws(name, formula(self.clusters.scale), units)
+
+    def by_draws(self, name: str, plain: Score, units: int | None = None) -> Score:
+        """The value of `plain` with the bounds of the draws, its own where those agree. `units`: groups, else all."""
+        return clusters.interval(self.drawn.get(name, np.zeros(0)), self.clusters.n if units is None else units, plain)
 
     def _plain_f1(self, label: int, scale: float) -> Score:
         right, true, called = (float(count[0, label]) for count in self._counted())
         return intervals.f1(scale * right, scale * (called - right), scale * (true - right))
 
     def _plain_balanced_accuracy(self, scale: float) -> Score:
-        shares = [_share(self.counts_KK[label, label], self.counts_KK[label].sum(), scale) for label in self._present()]
+        shares = [share(self.counts_KK[label, label], self.counts_KK[label].sum(), scale) for label in self._present()]
         return intervals.mean_of_independent(shares)
 
     def _counted(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -179,20 +150,11 @@ class Settled:
     def _present(self) -> list[int]:
         return np.flatnonzero(self.counts_KK.sum(axis=1)).tolist()
 
-    def _all(self) -> int:
-        return self.clusters.n
-
     def _fewest(self) -> int:
         """Groups that hold the class which the fewest hold."""
         return min((self.clusters.holding(self.truth_N == label) for label in self._present()), default=0)
 
-    def _drawn(self, name: str) -> NDArray[np.float64]:
-        return self.drawn.get(name, np.zeros(0))
 
-
-def _share(successes: float, n: float, scale: float) -> Score:
+def share(successes: float, n: float, scale: float) -> Score:
+    """A share of images each of which is worth `scale` independent ones."""
     return intervals.proportion(scale * float(successes), scale * float(n))
-
-
-def _mean(value_N: NDArray[np.float64] | NDArray[np.bool_], weight_BN: Weights) -> NDArray[np.float64]:
-    return np.asarray(weight_BN @ value_N.astype(weight_BN.dtype) / weight_BN.sum(axis=1), np.float64)

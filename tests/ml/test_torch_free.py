@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 TORCH_FREE = (
-    "appearance", "archive", "arrays", "artifact", "calibration", "clusters", "comparison", "config",
-    "conformal", "decisions", "domain", "draws", "drift", "embedding", "errors", "evaluation", "evidence", "explain",
-    "grouped", "images", "ingest", "intervals", "label_errors", "manifest", "metrics", "netbenefit", "pack",
-    "prevalence", "progress", "quality", "ranking", "rate_curve", "recalibration", "replicates", "revision",
-    "robustness", "scored", "selective", "serving", "settled", "splits", "subgroups", "synthetic", "temperature",
+    "appearance", "archive", "arrays", "artifact", "beliefs", "calibration", "clusters", "comparison", "config",
+    "conformal", "decisions", "domain", "draws", "drift", "embedding", "errors", "evaluation", "evidence",
+    "explain", "grouped", "images", "ingest", "intervals", "label_errors", "manifest", "metrics", "netbenefit",
+    "pack", "prevalence", "progress", "quality", "quartiles", "ranking", "rate_curve", "recalibration",
+    "replicates", "revision", "robustness", "scored", "selective", "serving", "settled", "splits", "subgroups",
+    "synthetic", "temperature",
 )  # fmt: skip
 HEAVY = {"torch", "torchvision", "scipy", "sklearn", "onnx", "pandas"}
 

@@ -138,8 +138,22 @@ def test_subgroups_have_scores_of_their_own(app: Flask, client: FlaskClient, aut
     assert re.search(r"CC 2 50\.0 % \(9\.5–90\.5 %\) 100\.0 %", text)
     assert re.search(r"MLO &lt;left&gt; 2 0\.0 %", text)
     assert "Sensitivity" in text
-    assert "too narrow where a group (patient) has several" in text
+    assert "Every image counts as independent: no group (patient) has several images in one subgroup" in text
     assert plain(client.get(f"{PAGES}/subgroups?by=metadata:view").text) == text
+
+
+def test_subgroups_count_patients_and_name_the_columns_that_tell_nothing(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    groups = {12: "a", 13: "a", 14: "b", 15: "c"}
+    views = {number: {"view": "CC" if number < 14 else "MLO", "site": "<one>"} for number in groups}
+    answered(app, changes={"metadata": views, "group": groups})
+    auth.login("viewer")
+    text = plain(client.get(f"{PAGES}/subgroups?by=metadata:view").text)
+    assert re.search(r"CC 2 1 50\.0 %", text)
+    assert re.search(r"MLO 2 – 0\.0 %", text)
+    assert "whole groups were drawn anew, 1 000 times" in text
+    assert "Columns that cannot tell these images apart site All images agree in it: &#39;&lt;one&gt;&#39;." in text
 
 
 def test_all_images_are_told_apart_by_split_and_size_of_group(app: Flask, client: FlaskClient, auth: Auth) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from ml import label_errors, subgroups
+from ml import intervals, label_errors, subgroups
 from webapp.errors import Invalid
 from webapp.models import Epoch, ModelVersion
 from webapp.pagination import Window
@@ -118,18 +118,18 @@ def by_subgroup(version_id: int, evaluation_id: int) -> str:
             f"There is no column '{by[:100]}' to tell these images apart by; there is {known}.",
             {"by": "no such column"},
         )
+    groups = [row.group for row in answered.rows]
+    asked = (answered.truth_N, answered.decided_N, answered.probabilities_NK, answered.positive, groups)
     return render_template(
         "registry/subgroups.html",
         evaluation=evaluation,
         columns={name: breakdown.title_of(name) for name in columns},
+        left_out={breakdown.title_of(name): reason for name, reason in subgroups.left_out(answered.rows).items()},
         by=by,
         most=subgroups.MAX_VALUES,
+        draws=intervals.REPLICATES,
         is_binary=answered.positive is not None,
-        scores=subgroups.scores(
-            columns[by], answered.truth_N, answered.decided_N, answered.probabilities_NK, answered.positive
-        )
-        if by
-        else [],
+        scores=subgroups.scores(columns[by], *asked) if by else [],
     )
 
 

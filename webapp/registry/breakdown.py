@@ -77,7 +77,12 @@ def title_of(column: str) -> str:
 
 def _table(column: str, values: Sequence[str], answered: Answered) -> SubgroupTable:
     scores = subgroups.scores(
-        values, answered.truth_N, answered.decided_N, answered.probabilities_NK, answered.positive
+        values,
+        answered.truth_N,
+        answered.decided_N,
+        answered.probabilities_NK,
+        answered.positive,
+        [row.group for row in answered.rows],
     )
     return SubgroupTable(column, title_of(column), column.startswith(subgroups.METADATA), scores)
 
