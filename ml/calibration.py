@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ml import recalibration
 from ml.config import Frozen
+from ml.intervals import Score
 from ml.recalibration import Coefficient
 
 BINS = 10
@@ -20,6 +21,7 @@ class CalibrationBin(Frozen):
     n: int
     mean_probability: float | None  # None in an empty bin
     frequency: float | None
+    observed: Score = Score()  # the frequency with its interval; empty where an earlier release scored
 
 
 class Calibration(Frozen):
@@ -31,6 +33,11 @@ class Calibration(Frozen):
     bins: tuple[CalibrationBin, ...]
     slope: Coefficient = Coefficient()  # 1 is best; see `ml.recalibration`
     intercept: Coefficient = Coefficient()  # 0 is best
+
+
+def bin_of(probability_N: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The number of the bin that each probability lies in."""
+    return np.minimum((probability_N * BINS).astype(np.int64), BINS - 1)
 
 
 def of_positive_class(
@@ -71,7 +78,7 @@ def _calibration(
 ) -> Calibration:
     if not len(squares_N):
         return Calibration(of=of, brier=None, ece=None, bins=())
-    bin_N = np.minimum((probability_N * BINS).astype(int), BINS - 1)
+    bin_N = bin_of(probability_N)
     bins = tuple(_bin(number, happened_N[bin_N == number], probability_N[bin_N == number]) for number in range(BINS))
     gaps = sum(one.n * abs(one.frequency - one.mean_probability) for one in bins if one.n)  # type: ignore[operator]
     slope, intercept = recalibration.slope_and_intercept(happened_N, probability_N, group_N)

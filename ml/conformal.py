@@ -34,6 +34,9 @@ class ConformalScores(Frozen):
     mean_set_size: float | None
     singletons: float | None  # share of sets of one class
     empty: float | None  # share of sets without any
+    set_size: Score = Score()  # the three once more, with their intervals; empty where an earlier release scored
+    one_class: Score = Score()
+    no_class: Score = Score()
 
 
 def fit(truth_N: NDArray[np.int64], probabilities_NK: NDArray[np.floating]) -> tuple[ConformalRule, ...]:
@@ -64,14 +67,16 @@ def sets(rule: ConformalRule, probabilities_NK: NDArray[np.floating]) -> NDArray
     return np.asarray(probabilities_NK, np.float64) >= rule.threshold
 
 
-def scores(rule: ConformalRule, is_in_NK: NDArray[np.bool_], coverage: Score) -> ConformalScores:
-    """The rule's scores; `coverage` comes with its interval."""
-    size_N = is_in_NK.sum(axis=1)
+def scores(rule: ConformalRule, coverage: Score, set_size: Score, one_class: Score, no_class: Score) -> ConformalScores:
+    """The rule's scores, each with its interval."""
     return ConformalScores(
         alpha=rule.alpha,
         threshold=rule.threshold,
         coverage=coverage,
-        mean_set_size=float(size_N.mean()) if len(size_N) else None,
-        singletons=float((size_N == 1).mean()) if len(size_N) else None,
-        empty=float((size_N == 0).mean()) if len(size_N) else None,
+        mean_set_size=set_size.value,
+        singletons=one_class.value,
+        empty=no_class.value,
+        set_size=set_size,
+        one_class=one_class,
+        no_class=no_class,
     )

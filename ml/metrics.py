@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from ml import calibration, grouped, netbenefit, ranking
+from ml import grouped, ranking
 from ml.beliefs import Beliefs
 from ml.calibration import Calibration
 from ml.clusters import Clusters
@@ -40,7 +40,10 @@ class Confusion(Frozen):
 
 
 class ClassScores(Frozen):
-    """One class against the rest; `n` images truly show it."""
+    """One class against the rest; `n` images truly show it. Its precision is the positive predictive value.
+
+    With a positive class `auc` is the same for both, and the curve is `Metrics.roc`.
+    """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
@@ -49,6 +52,10 @@ class ClassScores(Frozen):
     precision: Score
     recall: Score
     f1: Score
+    specificity: Score = Score()
+    npv: Score = Score()
+    auc: Score = Score()
+    roc: Roc | None = None
 
 
 class Intervals(Frozen):
@@ -76,6 +83,7 @@ class Metrics(Frozen):
     f1: Score
     mcc: Score = Score()  # in [-1, 1]
     brier: Score = Score()  # as in `calibration`: of many classes in [0, 2]
+    ece: Score = Score()  # as in `calibration`
     confusion: Confusion
     operating_point: OperatingPoint | None
     calibration: Calibration
@@ -114,11 +122,9 @@ def evaluate(
     clusters = Clusters.of(truth_N, groups)
     beliefs = Beliefs.of(truth_N, decided_N, exact_NK, positive, operating_point, rules)
     settled = Settled.of(clusters, truth_N, decided_N, exact_NK, positive, beliefs.statistics())
+    believed = beliefs.calibration(settled)
     per_class = tuple(_class_scores(name, label, settled) for label, name in enumerate(classes))
     of_groups = grouped.group_level(clusters, truth_N, exact_NK, classes, positive_class, operating_point)
-    curve = None
-    if positive is not None:
-        curve = netbenefit.decision_curve(truth_N == positive, exact_NK[:, positive])
     return Metrics(
         n=len(truth_N),
         positive_class=positive_class,
@@ -131,9 +137,10 @@ def evaluate(
         f1=settled.macro_f1() if positive is None else per_class[positive].f1,
         mcc=settled.mcc(),
         brier=beliefs.brier(settled),
+        ece=beliefs.ece(settled, believed.ece),
         confusion=Confusion(labels=tuple(classes), matrix=tuple(map(tuple, settled.counts_KK.tolist()))),
         operating_point=operating_point,
-        calibration=_calibration(truth_N, exact_NK, decided_N, positive, clusters.group_N),
+        calibration=believed,
         per_class=per_class,
         roc=None if positive is None else ranking.roc(truth_N == positive, exact_NK[:, positive]),
         sensitivity_at_specificity={f"{at:.2f}": settled.at_fixed("sensitivity", at) for at in FIXED},
@@ -143,7 +150,7 @@ def evaluate(
             groups=clusters.n if clusters.is_clustered else None,
             draws=REPLICATES,
         ),
-        decision_curve=curve,
+        decision_curve=beliefs.decision_curve(settled),
         risk_coverage=beliefs.risk_coverage(settled),
         conformal=tuple(beliefs.conformal(settled, number) for number in range(len(rules))),
         group_level=of_groups,
@@ -175,6 +182,10 @@ def _class_scores(name: str, label: int, settled: Settled) -> ClassScores:
         precision=settled.precision(label),
         recall=settled.recall(label),
         f1=settled.f1(label),
+        specificity=settled.specificity(label),
+        npv=settled.npv(label),
+        auc=settled.auc_of(label),
+        roc=settled.roc_of(label),
     )
 
 
@@ -189,15 +200,3 @@ def _rates(per_class: Sequence[ClassScores], positive: int | None) -> dict[str, 
         "ppv": of_positive.precision,
         "npv": of_negative.precision,
     }
-
-
-def _calibration(
-    truth_N: NDArray[np.int64],
-    probabilities_NK: NDArray[np.float64],
-    decided_N: NDArray[np.int64],
-    positive: int | None,
-    group_N: NDArray[np.int64],
-) -> Calibration:
-    if positive is None:
-        return calibration.of_decided_class(truth_N, probabilities_NK, decided_N, group_N)
-    return calibration.of_positive_class(truth_N == positive, probabilities_NK[:, positive], group_N)

@@ -88,13 +88,13 @@ def average_precision(
     return mean_of_independent(scores)
 
 
-def roc(is_positive_N: NDArray[np.bool_], probability_N: NDArray[np.float64]) -> Roc | None:
-    """The curve of at most `MAX_POINTS` points; None where one of the two classes is absent."""
+def roc(is_positive_N: NDArray[np.bool_], probability_N: NDArray[np.float64], points: int = MAX_POINTS) -> Roc | None:
+    """The curve of at most so many points; None where one of the two classes is absent."""
     threshold_T, positives_T, negatives_T = cumulated(is_positive_N, probability_N)
     if not len(threshold_T) or not positives_T[-1] or not negatives_T[-1]:
         return None
     corner_T = _corners(positives_T, negatives_T)
-    kept = corner_T[np.unique(np.linspace(0, len(corner_T) - 1, MAX_POINTS - 1).round().astype(int))]
+    kept = corner_T[np.unique(np.linspace(0, len(corner_T) - 1, points - 1).round().astype(int))]
     return Roc(
         fpr=(0.0, *(negatives_T[kept] / negatives_T[-1]).tolist()),
         tpr=(0.0, *(positives_T[kept] / positives_T[-1]).tolist()),

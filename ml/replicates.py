@@ -63,6 +63,29 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Buckets:
+    """Images in numbered buckets, to be added up with other weights again and again."""
+
+    n: int
+    order_N: NDArray[np.int64]
+    filled_F: NDArray[np.int64]  # the buckets with images
+    first_F: NDArray[np.int64]  # where in `order_N` their images begin
+
+    @staticmethod
+    def of(bucket_N: NDArray[np.int64], n: int) -> "Buckets":
+        """From the number of each image's bucket, from 0 to `n` - 1. Needs at least one image."""
+        order_N = np.argsort(bucket_N, kind="stable")
+        filled_F, first_F = np.unique(bucket_N[order_N], return_index=True)
+        return Buckets(n, order_N, filled_F, first_F)
+
+    def sums(self, value_BN: Weights) -> NDArray[np.float64]:
+        """The sum over the images of each bucket, in each draw."""
+        sum_BQ = np.zeros((len(value_BN), self.n))
+        sum_BQ[:, self.filled_F] = np.add.reduceat(value_BN.take(self.order_N, axis=1), self.first_F, axis=1)
+        return sum_BQ
+
+
+@dataclass(frozen=True)
 class Counts:
     """Images at each probability (`positive`), at least at each (`positives`), and all of them; of either kind."""
 
@@ -115,6 +138,9 @@ def of_counts(right_BK: NDArray[np.float64], true_BK: NDArray[np.float64], calle
     total_B, hits_B = true_BK.sum(axis=1), right_BK.sum(axis=1)
     recall_BK, precision_BK = _ratio(right_BK, true_BK), _ratio(right_BK, called_BK)
     f1_BK = _ratio(2 * right_BK, true_BK + called_BK)
+    rejected_BK = total_B[:, None] - true_BK - called_BK + right_BK  # neither shown nor called
+    specificity_BK = _ratio(rejected_BK, total_B[:, None] - true_BK)
+    npv_BK = _ratio(rejected_BK, total_B[:, None] - called_BK)
     is_present_BK = true_BK > 0
     spread_B = (total_B**2 - (called_BK**2).sum(axis=1)) * (total_B**2 - (true_BK**2).sum(axis=1))
     return {
@@ -125,6 +151,8 @@ def of_counts(right_BK: NDArray[np.float64], true_BK: NDArray[np.float64], calle
         **{f"recall {label}": recall_BK[:, label] for label in range(right_BK.shape[1])},
         **{f"precision {label}": precision_BK[:, label] for label in range(right_BK.shape[1])},
         **{f"f1 {label}": f1_BK[:, label] for label in range(right_BK.shape[1])},
+        **{f"specificity {label}": specificity_BK[:, label] for label in range(right_BK.shape[1])},
+        **{f"npv {label}": npv_BK[:, label] for label in range(right_BK.shape[1])},
     }
 
 
@@ -144,7 +172,9 @@ def scores(
         part = of_counts(*((weight_BN @ is_so_NK).astype(float) for is_so_NK in shown))
         counted = [ranking.counted(weight_BN) for ranking in rankings]
         if counted:
-            part["auc"] = _mean([counts.area() for counts in counted])
+            areas = [counts.area() for counts in counted]
+            part["auc"] = _mean(areas)
+            part |= {f"auc {label}": area_B for label, area_B in zip(curves, areas, strict=True)}
             part["average_precision"] = _mean([counts.average_precision() for counts in counted])
         if len(counted) == 1:
             part |= counted[0].at_fixed()

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from ml import clusters, intervals, ranking, replicates
 from ml.clusters import Clusters
 from ml.intervals import Score
+from ml.ranking import Roc
 from ml.replicates import Curve, Drawn, Statistic
+
+_POINTS, _FEWEST_POINTS = 2000, 20  # of the ROC curves of all classes together, and of each
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,18 @@ class Settled:
         units = self.clusters.holding(self.decided_N == label)
         return self.by_formula(f"precision {label}", lambda scale: share(right, called, scale), units)
 
+    def specificity(self, label: int) -> Score:
+        """Of the images that do not show the class, the share that is not called it."""
+        rejected, others = self._rejected(label), len(self.truth_N) - self.counts_KK[label].sum()
+        units = self.clusters.holding(self.truth_N != label)
+        return self.by_formula(f"specificity {label}", lambda scale: share(rejected, others, scale), units)
+
+    def npv(self, label: int) -> Score:
+        """Of the images that are not called the class, the share that does not show it."""
+        rejected, others = self._rejected(label), len(self.truth_N) - self.counts_KK[:, label].sum()
+        units = self.clusters.holding(self.decided_N != label)
+        return self.by_formula(f"npv {label}", lambda scale: share(rejected, others, scale), units)
+
     def f1(self, label: int) -> Score:
         units = self.clusters.holding((self.decided_N == label) | (self.truth_N == label))
         return self.by_formula(f"f1 {label}", lambda scale: self._plain_f1(label, scale), units)
@@ -106,6 +121,24 @@ class Settled:
             self._fewest(),
         )
 
+    def auc_of(self, label: int) -> Score:
+        """Area under the ROC curve of one class against the rest; with a positive class that of either is the same."""
+        if len(self.labels) == 1:
+            return self.auc()
+        units = min(self.clusters.holding(self.truth_N == label), self.clusters.holding(self.truth_N != label))
+        return self.by_formula(
+            f"auc {label}",
+            lambda scale: ranking.auc((self.truth_N == label).astype(int), self._against(label), [1], scale),
+            units,
+        )
+
+    def roc_of(self, label: int) -> Roc | None:
+        """The ROC curve of one of many classes against the rest; the more classes, the fewer points."""
+        if len(self.labels) == 1:
+            return None
+        points = max(_FEWEST_POINTS, min(ranking.MAX_POINTS, _POINTS // len(self.labels)))
+        return ranking.roc(self.truth_N == label, self.probabilities_NK[:, label], points)
+
     def average_precision(self) -> Score:
         return self.by_formula(
             "average_precision",
@@ -133,6 +166,16 @@ class Settled:
     def by_draws(self, name: str, plain: Score, units: int | None = None) -> Score:
         """The value of `plain` with the bounds of the draws, its own where those agree. `units`: groups, else all."""
         return clusters.interval(self.drawn.get(name, np.zeros(0)), self.clusters.n if units is None else units, plain)
+
+    def _rejected(self, label: int) -> int:
+        """Images that neither show the class nor are called it."""
+        counts_KK = self.counts_KK
+        return int(counts_KK.sum() - counts_KK[label].sum() - counts_KK[:, label].sum() + counts_KK[label, label])
+
+    def _against(self, label: int) -> NDArray[np.float64]:
+        """The probabilities of the rest and of one class, as columns."""
+        probability_N = self.probabilities_NK[:, label]
+        return np.stack([1 - probability_N, probability_N], axis=1)
 
     def _plain_f1(self, label: int, scale: float) -> Score:
         right, true, called = (float(count[0, label]) for count in self._counted())

@@ -132,8 +132,23 @@
       };
     },
 
+    rocs(data, colors) {
+      const share = (text) => ({ title: { text }, range: [-0.01, 1.02], constrain: "domain" });
+      return {
+        traces: [
+          { x: [0, 1], y: [0, 1], name: "Chance", mode: "lines", line: { color: "#888", dash: "dot", width: 1 }, hoverinfo: "skip" },
+          ...data.lines.map((line, i) => ({
+            x: line.fpr, y: line.tpr, name: label(line.name), mode: "lines", line: { color: colors[i], dash: DASHES[i], width: 2 },
+            hovertemplate: "found %{y:.3f}, false alarms %{x:.3f}",
+          })),
+        ],
+        layout: { xaxis: share("1 − specificity"), yaxis: { ...share("Sensitivity"), scaleanchor: "x" } },
+      };
+    },
+
     calibration(data, colors) {
       const bins = data.bins.filter((bin) => bin.n > 0);
+      const hasBounds = bins.every((bin) => bin.observed && bin.observed.low !== null); // not of earlier releases
       const most = Math.max(...bins.map((bin) => bin.n));
       return {
         traces: [
@@ -142,6 +157,12 @@
             x: bins.map((bin) => bin.mean_probability), y: bins.map((bin) => bin.frequency), customdata: bins.map((bin) => bin.n),
             name: "Model", mode: "lines+markers", line: { color: colors[0], width: 2 },
             marker: { size: bins.map((bin) => 6 + 12 * Math.sqrt(bin.n / most)) },
+            ...(hasBounds && {
+              error_y: {
+                type: "data", symmetric: false, thickness: 1, width: 3, color: colors[5],
+                array: bins.map((bin) => bin.observed.high - bin.frequency), arrayminus: bins.map((bin) => bin.frequency - bin.observed.low),
+              },
+            }),
             hovertemplate: "predicted %{x:.2f}, observed %{y:.2f}, %{customdata} images<extra></extra>",
           },
         ],
@@ -155,14 +176,17 @@
     decision(data, colors) {
       const lines = [["Model", data.model, 2.5], ["Act on every image", data.treat_all, 1.5], ["Act on none", data.treat_none, 1.5]];
       const best = Math.max(...data.model, ...data.treat_all);
+      const bound = { x: data.thresholds, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+      const band = data.low?.length ? [{ ...bound, y: data.low }, { ...bound, y: data.high, fill: "tonexty", fillcolor: colors[0] + "30" }] : [];
       return {
-        traces: lines.map(([name, y, width], i) => ({
+        traces: [...band, ...lines.map(([name, y, width], i) => ({
           x: data.thresholds, y, name, mode: "lines", line: { color: colors[i], dash: DASHES[i], width },
           hovertemplate: name + ": %{y:.3f} at %{x:.0%}<extra></extra>",
-        })),
+        }))],
         layout: {
           xaxis: { title: { text: "Threshold probability" }, range: [0, 1], tickformat: ".0%" },
           yaxis: { title: { text: "Net benefit" }, range: [-0.25 * best, 1.1 * best] },
+          legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal" },
         },
       };
     },

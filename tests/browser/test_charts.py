@@ -12,7 +12,7 @@ CHARTS = Path(__file__).parents[2] / "static/js/charts.js"
 
 
 def drawn(browser: Browser, data: dict[str, Any]) -> dict[str, Any]:
-    """The texts and the number of links of the chart, and the upper end of its y axis, on a narrow screen."""
+    """The texts of the chart, its links, bars and bands, and the upper end of its y axis, on a narrow screen."""
     page = browser.new_page(viewport={"width": 390, "height": 800})
     kept = json.dumps(data).replace("<", "\\u003c")
     page.set_content(f'<div id="it"></div><script type="application/json" data-chart-of="it">{kept}</script>')
@@ -20,9 +20,10 @@ def drawn(browser: Browser, data: dict[str, Any]) -> dict[str, Any]:
         page.add_script_tag(path=script)
     texts = page.locator(".plotly text").all_text_contents()
     top = page.evaluate("document.getElementById('it')._fullLayout.yaxis.range[1]")
-    links = page.locator(".plotly a").count()
+    counts = {"links": ".plotly a", "bars": ".errorbars .yerror", "bands": ".plotly .js-fill[style*='fill: rgb']"}
+    found = {name: page.locator(place).count() for name, place in counts.items()}
     page.close()
-    return {"texts": texts, "top": top, "links": links}
+    return {"texts": texts, "top": top, **found}
 
 
 def test_the_name_of_a_class_is_neither_markup_nor_a_link_and_leaves_room(browser: Browser) -> None:
@@ -38,3 +39,32 @@ def test_a_share_that_does_not_move_is_not_drawn_above_one(browser: Browser) -> 
     found = drawn(browser, {"kind": "curves", "epochs": [1, 2], "lines": [line]})
     assert found["top"] < 1.1
     assert [text for text in found["texts"] if text in ("1", "2")].count("2") == 1
+
+
+def test_calibration_has_a_bar_for_each_interval_and_none_where_an_earlier_release_scored(browser: Browser) -> None:
+    bins = [{"n": n, "mean_probability": 0.1 * n, "frequency": 0.1 * n} for n in (2, 5, 8)]
+    bounds = [{**one, "observed": {"value": one["frequency"], "low": 0.1, "high": 0.9}} for one in bins]
+    assert drawn(browser, {"kind": "calibration", "bins": bounds})["bars"] == 3
+    assert drawn(browser, {"kind": "calibration", "bins": bins})["bars"] == 0
+
+
+def test_the_decision_curve_has_a_band_where_there_are_bounds(browser: Browser) -> None:
+    data = {
+        "kind": "decision",
+        "thresholds": [0.1, 0.5],
+        "model": [0.3, 0.1],
+        "treat_all": [0.3, -0.2],
+        "treat_none": [0, 0],
+    }
+    assert drawn(browser, data)["bands"] == 0
+    found = drawn(browser, {**data, "low": [0.2, 0.0], "high": [0.4, 0.2]})
+    assert found["bands"] == 1
+    assert [text for text in found["texts"] if text in ("Model", "Act on every image", "Act on none")] == [
+        "Model", "Act on every image", "Act on none",
+    ]  # fmt: skip
+
+
+def test_each_class_has_its_roc_curve_named_as_text(browser: Browser) -> None:
+    lines = [{"name": name, "fpr": [0, 0.2, 1], "tpr": [0, 0.9, 1]} for name in ("<b>cyst</b>", "mass", "normal")]
+    found = drawn(browser, {"kind": "rocs", "lines": lines})
+    assert {"<b>cyst</b>", "mass", "normal", "Chance"} <= set(found["texts"])

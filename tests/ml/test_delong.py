@@ -28,7 +28,7 @@ OTHERS = """
 
 @pytest.fixture(scope="module")
 def patients() -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Whose outcome is that of the 31, and the three tests of each; a high value speaks for it, of the score a low one."""
+    """Who is of the 31, and the three tests of each; a high value speaks for it, of the score a low one."""
     value_N3 = np.array((SOME + OTHERS).split(), float).reshape(-1, 3)
     tests = {"albumin": value_N3[:, 0], "protein": value_N3[:, 1], "score": 10 - value_N3[:, 2]}
     return np.arange(43) >= 12, tests

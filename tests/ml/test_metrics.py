@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from ml import metrics
+from ml import metrics, ranking
 from ml.errors import BadArtifact, BadConfig
 from ml.metrics import Metrics, OperatingPoint, Score
 
@@ -40,6 +40,7 @@ def test_a_two_by_two_table_by_hand() -> None:
             "balanced_accuracy": 0.85, "f1": 90 / 105, "auc": (45 * 40 + 0.5 * (45 * 10 + 5 * 40)) / 2500,
             "average_precision": 0.9 * 45 / 55 + 0.1 * 0.5, "brier": (85 * 0.04 + 15 * 0.64) / 100,
             "mcc": (45 * 40 - 10 * 5) / (55 * 50 * 50 * 45) ** 0.5,
+            "ece": (45 * abs(5 / 45 - 0.2) + 55 * abs(45 / 55 - 0.8)) / 100,
         }
     )  # fmt: skip
     assert scores.sensitivity.low == pytest.approx(0.7864, abs=1e-4)  # Wilson, 45 of 50
@@ -85,6 +86,51 @@ def test_many_classes_agree_with_scikit_learn() -> None:
         assert (one.precision.value, one.recall.value, one.f1.value, one.n) == pytest.approx(tuple(row))
     assert scores.mcc.value == pytest.approx(reference.matthews_corrcoef(truth_N, decided_N))
     assert (scores.average, scores.roc, scores.sensitivity) == ("macro", None, Score())
+
+
+def test_each_of_many_classes_against_the_rest_agrees_with_scikit_learn() -> None:
+    truth_N, probabilities_NK = three_classes()
+    decided_N = probabilities_NK.argmax(axis=1)
+    for label, one in enumerate(metrics.evaluate(truth_N, probabilities_NK, ABC).per_class):
+        area = reference.roc_auc_score(truth_N == label, probabilities_NK[:, label])
+        assert one.auc.value == pytest.approx(area)
+        assert one.specificity.value == pytest.approx(reference.recall_score(truth_N != label, decided_N != label))
+        assert one.npv.value == pytest.approx(reference.precision_score(truth_N != label, decided_N != label))
+        assert one.roc
+        assert np.trapezoid(one.roc.tpr, one.roc.fpr) == pytest.approx(area, abs=2e-3)
+        for score in (one.auc, one.specificity, one.npv):
+            assert 0 <= score.low < score.value < score.high <= 1  # type: ignore[operator]
+
+
+def test_the_intervals_of_one_class_against_the_rest_are_delongs_and_for_patients_the_draws() -> None:
+    truth_N, probabilities_NK = three_classes()
+    fourfold = np.repeat(truth_N, 4), np.repeat(probabilities_NK, 4, axis=0)
+    groups = [f"patient {number // 4}" for number in range(4 * len(truth_N))]
+    alone, apart = (metrics.evaluate(*given, ABC).per_class for given in ((truth_N, probabilities_NK), fourfold))
+    patients = metrics.evaluate(*fourfold, ABC, groups=groups).per_class
+    for label in range(3):
+        probability_N = probabilities_NK[:, label]
+        columns_N2 = np.stack([1 - probability_N, probability_N], axis=1)
+        assert alone[label].auc == ranking.auc((truth_N == label).astype(int), columns_N2, [1])
+        for name in ("auc", "specificity", "npv"):
+            once, wrong, right = (getattr(of[label], name) for of in (alone, apart, patients))
+            assert right.high - right.low > 1.5 * (wrong.high - wrong.low), name
+            assert right.high - right.low == pytest.approx(once.high - once.low, rel=0.3), name
+
+
+def test_with_a_positive_class_the_scores_of_each_class_are_those_at_the_top() -> None:
+    scores = two_classes(45, 5, 10, 40)
+    benign, malignant = scores.per_class
+    assert (malignant.specificity, malignant.npv) == (scores.specificity, scores.npv)
+    assert (benign.specificity, benign.npv) == (scores.sensitivity, scores.ppv)
+    assert (benign.auc, malignant.auc, malignant.roc) == (scores.auc, scores.auc, None)
+
+
+def test_the_curves_of_very_many_classes_have_few_points() -> None:
+    random = np.random.default_rng(0)
+    truth_N = random.integers(0, 60, 3000)
+    found = metrics.evaluate(truth_N, random.dirichlet(np.ones(60), 3000), [f"class {k}" for k in range(60)])
+    assert all(one.roc and len(one.roc.fpr) <= 33 for one in found.per_class)
 
 
 def test_the_interval_of_macro_f1_is_repeatable_and_shrinks_with_more_images() -> None:

@@ -58,6 +58,9 @@ def test_weighted_decisions_agree_with_scikit_learn() -> None:
         assert drawn["macro_f1"][row] == pytest.approx(reference.f1_score(average="macro", **given))
         assert drawn["balanced_accuracy"][row] == pytest.approx(reference.balanced_accuracy_score(**given))
         assert drawn["recall 1"][row] == pytest.approx(reference.recall_score(labels=[1], average="macro", **given))
+        is_2 = {"y_true": truth_N != 2, "y_pred": decided_N != 2, "sample_weight": weight_N}
+        assert drawn["specificity 2"][row] == pytest.approx(reference.recall_score(**is_2))
+        assert drawn["npv 2"][row] == pytest.approx(reference.precision_score(**is_2))
         expected = reference.precision_score(labels=[2], average="macro", **given)
         assert drawn["precision 2"][row] == pytest.approx(expected)
 

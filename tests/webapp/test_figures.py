@@ -1,5 +1,6 @@
 """The charts of the report."""
 
+from typing import Any
 from xml.etree import ElementTree
 
 from webapp.models import Epoch
@@ -7,7 +8,7 @@ from webapp.registry import figures
 
 SCORE = {"value": 0.5, "low": 0.25, "high": 0.75}
 NOTHING = {"value": None, "low": None, "high": None}
-METRICS = {
+METRICS: dict[str, Any] = {
     "roc": {"fpr": [0.0, 0.5, 1.0], "tpr": [0.0, 1.0, 1.0]},
     "sensitivity": SCORE,
     "specificity": SCORE,
@@ -39,6 +40,14 @@ def test_empty_bins_are_not_drawn_and_no_bins_make_no_chart() -> None:
     assert chart is not None
     assert chart.count("<circle") == 1
     assert figures.calibration({"calibration": {"bins": []}}) is None
+
+
+def test_the_interval_of_a_bin_is_the_one_that_was_scored_else_wilsons() -> None:
+    bin = METRICS["calibration"]["bins"][0] | {"observed": {"value": 0.5, "low": 0.0, "high": 1.0}}
+    scored = figures.calibration({"calibration": {"bins": [bin]}})
+    assert scored is not None
+    assert '<polyline points="114.5,226.0 114.5,10.0" class="whisker"/>' in scored
+    assert '<polyline points="114.5,193.6 114.5,42.4" class="whisker"/>' in str(figures.calibration(METRICS))  # 2 of 4
 
 
 def test_what_lies_far_below_nothing_leaves_the_decision_curve() -> None:

@@ -51,9 +51,7 @@ def test_the_roc_curve_carries_its_operating_point(app: Flask, client: FlaskClie
     with app.app_context():
         metrics = factories.make_evaluation(factories.make_version()).metrics
     auth.login("viewer")
-    found = re.search(r'data-chart-of="roc-curve">(.*?)</script>', client.get("/versions/1").text)
-    assert found
-    data = json.loads(found[1])
+    data = chart(client.get("/versions/1").text, "roc-curve")
     assert data["fpr"] == metrics["roc"]["fpr"]
     assert data["point"]["tpr"] == metrics["sensitivity"]["value"]
 
@@ -65,7 +63,34 @@ def test_a_version_of_many_classes_has_a_page_too(app: Flask, client: FlaskClien
     auth.login("viewer")
     html = client.get("/versions/1").text
     assert "means over the classes" in html
-    assert "Sensitivity" not in html
+    assert '<th scope="row">Sensitivity' not in html
+    assert re.search("Each class against the rest.*Specificity.*NPV.*ROC AUC", re.sub(r"\s+", " ", html))
+    curves = chart(html, "roc-curves")
+    assert {line["name"] for line in curves["lines"]} == {"a", "b", "c"}
+    assert all(line["tpr"][-1] == line["fpr"][-1] == 1 for line in curves["lines"])
+
+
+def test_of_very_many_classes_the_curves_of_those_that_are_ranked_worst_are_drawn(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    random = np.random.default_rng(0)
+    names = [f"class {number}" for number in range(9)]
+    scores = evaluate(random.integers(0, 9, 200), random.dirichlet(np.ones(9), 200), names)
+    with app.app_context():
+        factories.make_evaluation(factories.make_version(), metrics=scores.model_dump(mode="json"))
+    auth.login("viewer")
+    html = client.get("/versions/1").text
+    worst = sorted(scores.per_class, key=lambda one: float(one.auc.value or 0))[:6]
+    assert [line["name"] for line in chart(html, "roc-curves")["lines"]] == [one.class_ for one in worst]
+    assert "The 6 classes of 9 that are ranked worst" in html
+
+
+def chart(html: str, name: str) -> dict[str, Any]:
+    """What a chart is drawn from."""
+    found = re.search(rf'data-chart-of="{name}">(.*?)</script>', html)
+    assert found
+    data: dict[str, Any] = json.loads(found[1])
+    return data
 
 
 def test_the_predictive_values_at_another_prevalence_are_shown_on_request(
@@ -118,18 +143,30 @@ def test_the_page_tells_what_patients_net_benefit_sets_and_temperature_say(
         assert f'<details class="advanced part" id="{part}">' in html
     assert f"<strong>{metrics['calibration']['slope']['value']:.2f}</strong>" in html
     assert "The temperature is reported, not applied" in html
-    for chart in ("decision-curve", "risk-coverage"):
-        assert f'data-chart-of="{chart}"' in html
+    ece, size = metrics["ece"], metrics["conformal"][0]["set_size"]
+    percents = f"{100 * ece['value']:.1f}.%</strong> <small[^>]*>.{100 * ece['low']:.1f}–{100 * ece['high']:.1f}.%"
+    assert re.search(f"Expected calibration error</dt><dd[^>]*> <span[^>]*><strong>{percents}", html)
+    assert f"({size['low']:.2f} to {size['high']:.2f})" in html
+    assert chart(html, "calibration-curve")["bins"] == metrics["calibration"]["bins"]
+    assert chart(html, "decision-curve")["low"] == metrics["decision_curve"]["low"]
+    assert "Shaded: the model’s 95 % interval" in html
+    for name in ("decision-curve", "risk-coverage"):
+        assert f'data-chart-of="{name}"' in html
 
 
 def test_scores_from_before_these_existed_still_have_a_page(app: Flask, client: FlaskClient, auth: Auth) -> None:
     newer = {"mcc", "brier", "sensitivity_at_specificity", "specificity_at_sensitivity", "intervals"}
-    newer |= {"decision_curve", "risk_coverage", "conformal", "group_level", "no_group_level"}
+    newer |= {"decision_curve", "risk_coverage", "conformal", "group_level", "no_group_level", "ece"}
     with app.app_context():
         version = factories.make_version()
         metrics = factories.make_evaluation(version).metrics
         old = {name: value for name, value in metrics.items() if name not in newer}
         old["calibration"] = {name: metrics["calibration"][name] for name in ("of", "brier", "ece", "bins")}
+        old["calibration"]["bins"] = [
+            {name: value for name, value in one.items() if name != "observed"} for one in old["calibration"]["bins"]
+        ]
+        older = {"class", "n", "precision", "recall", "f1"}
+        old["per_class"] = [{name: one[name] for name in older} for one in metrics["per_class"]]
         db.session.execute(db.text("DELETE FROM evaluation"))
         version.card = {**version.card, "metrics": old}
         db.session.commit()

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ml import intervals
+from ml.intervals import Score
 from webapp.models import Epoch
 
 WIDTH, HEIGHT = 330, 268
@@ -36,7 +37,10 @@ def roc(metrics: dict[str, Any]) -> Markup | None:
 
 
 def calibration(metrics: dict[str, Any]) -> Markup | None:
-    """Observed frequency against mean probability, with Wilson's intervals; the area of a dot grows with the images."""
+    """Observed frequency against mean probability with its interval; the area of a dot grows with the images.
+
+    Where an earlier release scored, the intervals are Wilson's.
+    """
     bins = [one for one in (metrics.get("calibration") or {}).get("bins", []) if one["n"]]
     if not bins:
         return None
@@ -45,7 +49,8 @@ def calibration(metrics: dict[str, Any]) -> Markup | None:
     places = [(one["mean_probability"], one["frequency"]) for one in bins]
     parts.append(_line(places, "thin"))
     for one, (x, y) in zip(bins, places, strict=True):
-        bounds = intervals.proportion(y * one["n"], one["n"])
+        kept = Score.model_validate(one["observed"]) if one.get("observed") else None
+        bounds = kept or intervals.proportion(y * one["n"], one["n"])
         parts.append(_line([(x, bounds.low or 0.0), (x, bounds.high or 0.0)], "whisker"))
         parts.append(_dot((x, y), 2 + 4.5 * (one["n"] / most) ** 0.5, "dot"))
     return _chart("Calibration curve", "Mean predicted probability", "Observed frequency", parts)
