@@ -142,7 +142,7 @@
             hovertemplate: "found %{y:.3f}, false alarms %{x:.3f}",
           })),
         ],
-        layout: { xaxis: share("1 − specificity"), yaxis: { ...share("Sensitivity"), scaleanchor: "x" } },
+        layout: { height: 300 + 24 * data.lines.length, xaxis: share("1 − specificity"), yaxis: { ...share("Sensitivity"), scaleanchor: "x" } },
       };
     },
 

@@ -12,7 +12,7 @@ CHARTS = Path(__file__).parents[2] / "static/js/charts.js"
 
 
 def drawn(browser: Browser, data: dict[str, Any]) -> dict[str, Any]:
-    """The texts of the chart, its links, bars and bands, and the upper end of its y axis, on a narrow screen."""
+    """The texts of the chart, its links, bars and bands, the upper end and height of its y axis, on a narrow screen."""
     page = browser.new_page(viewport={"width": 390, "height": 800})
     kept = json.dumps(data).replace("<", "\\u003c")
     page.set_content(f'<div id="it"></div><script type="application/json" data-chart-of="it">{kept}</script>')
@@ -20,10 +20,11 @@ def drawn(browser: Browser, data: dict[str, Any]) -> dict[str, Any]:
         page.add_script_tag(path=script)
     texts = page.locator(".plotly text").all_text_contents()
     top = page.evaluate("document.getElementById('it')._fullLayout.yaxis.range[1]")
+    height = page.evaluate("document.getElementById('it')._fullLayout._size.h")
     counts = {"links": ".plotly a", "bars": ".errorbars .yerror", "bands": ".plotly .js-fill[style*='fill: rgb']"}
     found = {name: page.locator(place).count() for name, place in counts.items()}
     page.close()
-    return {"texts": texts, "top": top, **found}
+    return {"texts": texts, "top": top, "height": height, **found}
 
 
 def test_the_name_of_a_class_is_neither_markup_nor_a_link_and_leaves_room(browser: Browser) -> None:
@@ -68,3 +69,8 @@ def test_each_class_has_its_roc_curve_named_as_text(browser: Browser) -> None:
     lines = [{"name": name, "fpr": [0, 0.2, 1], "tpr": [0, 0.9, 1]} for name in ("<b>cyst</b>", "mass", "normal")]
     found = drawn(browser, {"kind": "rocs", "lines": lines})
     assert {"<b>cyst</b>", "mass", "normal", "Chance"} <= set(found["texts"])
+
+
+def test_the_names_of_many_classes_leave_their_curves_room(browser: Browser) -> None:
+    lines = [{"name": "a long name of a class", "fpr": [0, 0.2, 1], "tpr": [0, 0.9, 1]}] * 6
+    assert drawn(browser, {"kind": "rocs", "lines": lines})["height"] > 180
