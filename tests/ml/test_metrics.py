@@ -126,6 +126,20 @@ def test_with_a_positive_class_the_scores_of_each_class_are_those_at_the_top() -
     assert (benign.auc, malignant.auc, malignant.roc) == (scores.auc, scores.auc, None)
 
 
+def test_the_doubt_about_one_class_against_the_rest_counts_the_few_patients_that_are_the_rest() -> None:
+    random = np.random.default_rng(0)
+    truth_N = np.repeat([1, 0], [90, 48])  # 30 patients with three images, and 4 with twelve
+    groups = [f"p{number // 3}" for number in range(90)] + [f"few {number // 12}" for number in range(48)]
+    probability_N = np.clip(0.5 + 0.25 * (truth_N - 0.5) + random.normal(0, 0.25, 138), 0, 1)
+    probabilities_NK = np.stack([1 - probability_N, probability_N], axis=1)
+    scores = metrics.evaluate(truth_N, probabilities_NK, CLASSES, "malignant", groups=groups)
+    benign, malignant = scores.per_class
+    assert (malignant.specificity, benign.specificity) == (scores.specificity, scores.sensitivity)
+    assert (malignant.npv, benign.npv) == (scores.npv, scores.ppv)
+    apart = metrics.evaluate(truth_N, probabilities_NK, CLASSES, groups=groups).per_class
+    assert (apart[0].auc.low, apart[0].auc.high) == pytest.approx((scores.auc.low, scores.auc.high), abs=1e-4)
+
+
 def test_the_curves_of_very_many_classes_have_few_points() -> None:
     random = np.random.default_rng(0)
     truth_N = random.integers(0, 60, 3000)
