@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,9 +21,11 @@ from ml.images import encode_canonical
 from tests import servers
 from tests.sites import Site, children_of, is_healthy, wait_until
 from tests.test_rest_site import site_with_a_model
+from webapp import peer
 
 BRIGHT = encode_canonical(np.full((24, 24, 3), 200, np.uint8))
 CONNECTIONS = 1_000
+SLOW = 40  # of each kind: more than all threads of the site
 DISK_MB = 64
 Asked = tuple[Site, dict[str, str]]
 
@@ -154,18 +157,60 @@ def test_a_killed_web_process_breaks_what_it_had_in_hand_and_no_more(asked: Aske
 def test_slow_clients_and_those_that_leave_hold_nobody_up(asked: Asked) -> None:
     site, headers = asked
     start = request_of(headers)
+    login = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    login += b"Content-Length: 900000\r\n\r\nemail="
+    halves = (b"", start[:40], start + BRIGHT[:-9], large(start) + bytes(9_000), login)
     with contextlib.ExitStack() as stack:
-        for number in range(12):  # they say what they will send, whole or half, and then nothing
-            slow = stack.enter_context(socket.create_connection(("127.0.0.1", site.port)))
-            slow.sendall(start[: 40 if number % 2 else None])
+        slow = []
+        for half in halves:
+            for _ in range(SLOW):
+                one = stack.enter_context(socket.create_connection(("127.0.0.1", site.port), timeout=20))
+                one.sendall(half)
+                slow.append(one)
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", site.port)) as leaving:
                 leaving.sendall(start + BRIGHT[:-9])
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + 5:
+            assert requests.get(f"http://127.0.0.1:{site.port}/health/live", timeout=2).ok
+            assert is_honest(requests.post(f"http://127.0.0.1:{site.port}/predict", BRIGHT, headers=headers, timeout=2))
+            for one in slow[:SLOW] if time.monotonic() > began_s + 4 else ():
+                with contextlib.suppress(OSError):
+                    one.sendall(b"x")
         with Clients(site, headers) as clients:
             time.sleep(1.5)
         assert 200 in clients.statuses()
         assert 0 not in clients.statuses()
+        endings = {first_of(one)[9:12] for one in slow}
+        assert endings <= {b"", b"408", b"503"}, endings
+        assert time.monotonic() - began_s < 30
     assert recovers(site, headers)
+
+
+def test_an_honest_slow_upload_arrives(asked: Asked) -> None:
+    site, headers = asked
+    data = BRIGHT + bytes(2**17 - len(BRIGHT))  # what follows the end of a PNG is no part of it
+    began_s = time.monotonic()
+    with socket.create_connection(("127.0.0.1", site.port), timeout=20) as slow:
+        slow.sendall(large(request_of(headers), len(data)))
+        for at in range(0, len(data), 2**13):
+            slow.sendall(data[at : at + 2**13])
+            time.sleep(0.8)
+        assert first_of(slow)[9:12] == b"200"
+    assert time.monotonic() - began_s > peer.PATIENCE_S
+
+
+def large(start: bytes, length: int = 20_000_000) -> bytes:
+    """The same head for a body of so many bytes."""
+    return re.sub(rb"Content-Length: [0-9]+", b"Content-Length: %d" % length, start)
+
+
+def first_of(connection: socket.socket) -> bytes:
+    """What comes first; nothing where the connection ended without a word."""
+    try:
+        return connection.recv(4096)
+    except ConnectionResetError:
+        return b""
 
 
 def test_a_thousand_connections_at_once_are_answered_or_told_to_come_back(asked: Asked) -> None:

@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import errors, logs, queue, security, storage, uploads
 from webapp.models import db
+from webapp.peer import Places
 from webapp.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,10 +113,11 @@ def _register(app: Flask) -> None:
 def _flask_config(settings: Settings) -> dict[str, object]:
     if make_url(settings.database).get_backend_name() == "sqlite":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+    threads = settings.web_threads + Places.count(settings.web_threads)
     return {
         "SECRET_KEY": settings.secret,
         "SQLALCHEMY_DATABASE_URI": settings.database,
-        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "pool_size": settings.web_threads},
+        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "pool_size": threads},
         "PERMANENT_SESSION_LIFETIME": settings.session_hours * 3600,
         "SESSION_REFRESH_EACH_REQUEST": False,  # the time counts from the login
         "SESSION_COOKIE_HTTPONLY": True,

@@ -2,11 +2,10 @@
 
 import errno
 import logging
-from http import HTTPStatus
-from typing import Any
 
 from flask import Flask, Response, g, json, render_template, request
 from flask_wtf.csrf import CSRFError
+from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
@@ -15,10 +14,11 @@ from werkzeug.exceptions import HTTPException
 
 from ml.errors import MlError
 from webapp.models import db
+from webapp.peer import Crowded, SlowClient
+from webapp.problems import MEDIA_TYPE, problem, title
 from webapp.storage import DamagedObject, MissingObject, StoreAway
 
 log = logging.getLogger(__name__)
-_PHRASES = {int(status): status.phrase for status in HTTPStatus}  # some protocols have more: 460 of tus
 DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 CLIENT_PATHS = ("/api/", "/uploads", "/health", "/metrics")
 PAGE_BESIDE_THEM = "/api/docs"
@@ -85,6 +85,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(OSError, _disk_fault)
     app.register_error_handler(OperationalError, _part_is_down)
     app.register_error_handler(RedisError, _part_is_down)
+    app.register_error_handler(ParseException, lambda error: respond(400, f"The body cannot be read. {error}."))
+    app.register_error_handler(SlowClient, lambda error: respond(408, str(error)))
+    app.register_error_handler(Crowded, lambda error: respond(503, str(error), retry_after_s=error.retry_after_s))
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -105,30 +108,19 @@ def respond(
     status: int, detail: str, fields: dict[str, str] | None = None, retry_after_s: int | None = None
 ) -> Response:
     """The answer for an error, in the shape that the one who asked can read."""
-    title = _title(status)
     if wants_json():
-        body: dict[str, Any] = {
-            "type": "about:blank",
-            "title": title,
-            "status": status,
-            "detail": detail,
-            "request_id": g.get("request_id"),
-        }
+        body = problem(status, detail, g.get("request_id"))
         if fields:
             body["errors"] = [{"field": name, "message": message} for name, message in fields.items()]
-        response = Response(json.dumps(body), status, mimetype="application/problem+json")
+        response = Response(json.dumps(body), status, mimetype=MEDIA_TYPE)
     else:
-        page = render_template("error.html", status=status, title=title, detail=detail, fields=fields or {})
+        page = render_template("error.html", status=status, title=title(status), detail=detail, fields=fields or {})
         response = Response(page, status)
     if retry_after_s is not None:
         response.headers["Retry-After"] = str(retry_after_s)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
-
-
-def _title(status: int) -> str:
-    return _PHRASES.get(status, "Refused")
 
 
 def _app_error(error: AppError) -> Response:

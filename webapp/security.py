@@ -21,6 +21,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp import errors, throttle
 from webapp.models import ROLES, SCOPES, ApiToken, User, db, now
+from webapp.peer import introduce
 from webapp.throttle import limiter as limiter
 from webapp.tokens import digest as digest
 from webapp.tokens import new_token as new_token
@@ -157,6 +158,7 @@ def _guard() -> Response | BaseResponse | None:
     who = g.actor = _identify()
     if who is None:
         return _unknown()
+    introduce(request.environ)
     if endpoint is None:
         return None  # nothing there: 404 or 405 by the router
     rule: Rule | None = getattr(current_app.view_functions[endpoint], "rule", None)

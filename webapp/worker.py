@@ -1,4 +1,7 @@
-"""Gunicorn's worker with threads, in which a thread stays with a connection whose next request comes at once.
+"""Gunicorn's worker with threads: no thread for a client that is slow, one that stays for a client that is quick.
+
+A connection gets a thread once the head of its request is here, and a small body with it; until then the main thread
+waits for it beside all others, and not for long. The rest of a body is read by a thread, within bounds (`webapp.peer`).
 
 Gunicorn's own hands each kept connection back to the main thread, which waits for it beside all others: two changes of
 thread and six system calls for each request. A client that asks without a pause is faster, and cheaper, where the
@@ -15,18 +18,25 @@ here it waits beside all others.
 """
 
 import contextlib
+import errno
 import math
 import select
 import selectors
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webapp import held
+from webapp import heads, held, refusals
+from webapp.peer import Peer, Places, SlowClient
 
+HEAD_S = 10.0  # from the first wait for a request until its head, and a small body, must be here
+GOES_S = 2.0  # a silent connection, once the worker is to end
 STAYS_S = 0.1
 LEAVES_S = 0.02  # a process that holds fewer connections, and is too busy to take one, is not waited for
 TAKES_S = 1.0  # after a wait in vain it takes all that comes, for so long
@@ -39,8 +49,14 @@ class Worker(ThreadWorker):
     def init_process(self) -> None:
         self._may_stay = threading.BoundedSemaphore(self.cfg.threads // 2)
         self._takes_until_s = 0.0
+        self._places = Places(self.cfg.threads)
+        self._coming: dict[TConn, float] = {}  # since when their heads are waited for, the longest first
         self._lingering: dict[socket.socket, float] = {}  # until when
         super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """The threads that answer, and beside them those that may wait for slow clients."""
+        return ThreadPoolExecutor(self.cfg.threads + Places.count(self.cfg.threads))
 
     def run(self) -> None:
         try:
@@ -58,8 +74,72 @@ class Worker(ThreadWorker):
             time.sleep(_PAUSE_S)
             if not _is_readable(listener, 0):
                 return
-        super().accept(listener)
+        self._take(listener)
         self._tell()
+
+    def _take(self, listener: socket.socket) -> None:
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        self.nr_conns += 1
+        self.enqueue_req(TConn(self.cfg, Peer(sock, self._places), client, listener.getsockname()))
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Gives the connection a thread once its request has come."""
+        if self.cfg.is_ssl:
+            super().enqueue_req(conn)
+        else:
+            conn.init()
+            conn.data_ready = True
+            self._hear(conn)
+
+    def _hear(self, conn: TConn, _sock: Any = None) -> None:
+        """Takes what has come of a request, and waits for the rest beside all others."""
+        try:
+            has_come = heads.has_come(conn)
+        except OSError:
+            self._drop(conn)
+        except LimitRequestHeaders as error:
+            self._refuse(conn, error)
+        else:
+            if has_come:
+                self._no_longer_coming(conn)
+                super().enqueue_req(conn)
+            elif conn not in self._coming:
+                self._coming[conn] = time.monotonic()
+                self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._hear, conn))
+
+    def _no_longer_coming(self, conn: TConn) -> None:
+        if self._coming.pop(conn, None) is not None:
+            self.poller.unregister(conn.sock)
+
+    def _drop(self, conn: TConn) -> None:
+        self._no_longer_coming(conn)
+        self.nr_conns -= 1
+        conn.close()
+        self._tell()
+
+    def _refuse(self, conn: TConn, error: Exception) -> None:
+        self._no_longer_coming(conn)
+        self.handle_error(None, conn.sock, conn.client, error)
+        self._linger(conn.sock)
+
+    def _cut_off(self) -> None:
+        """Ends connections whose request does not come: with a word where it has begun."""
+        now_s = time.monotonic()
+        for conn, since_s in [*self._coming.items()]:
+            if now_s - since_s > HEAD_S:
+                if heads.has_begun(conn):
+                    self._refuse(conn, SlowClient())
+                else:
+                    self._drop(conn)
+            elif self.alive:
+                break  # all others are younger
+            elif now_s - since_s > GOES_S and not heads.has_begun(conn):
+                self._drop(conn)
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         is_over = not fs.cancelled() and fs.exception() is None and not fs.result()
@@ -101,6 +181,7 @@ class Worker(ThreadWorker):
     def notify(self) -> None:
         """Gunicorn's main loop calls this at least every second."""
         super().notify()
+        self._cut_off()
         for sock in [sock for sock, until_s in self._lingering.items() if until_s < time.monotonic()]:
             self._close(sock)
         self._tell()
@@ -127,10 +208,28 @@ class Worker(ThreadWorker):
             self._may_stay.release()
         return is_kept
 
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """Gunicorn's hook: whether a next request can follow. No body that nobody wanted is waited for."""
+        if self.cfg.is_ssl or conn.is_http2:
+            return bool(super()._keepalive_after(conn, keepalive))
+        conn.sock.is_waited_for = False
+        is_over = keepalive and conn.parser.finish_body(max_bytes=_DRAINED_BYTES)
+        conn.sock.begin()
+        return bool(is_over)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Gunicorn's hook: answers what never became a request of the application, or broke it."""
+        refusals.answer(client, addr, exc)
+
 
 def _comes_soon(conn: TConn) -> bool:
-    is_here = bool(conn.parser.unreader.buf.getvalue())  # sent together with the request before
-    return is_here or _is_readable(conn.sock, STAYS_S)
+    """Whether the next request is here, whole; what is not goes back to the main thread."""
+    try:
+        if heads.has_come(conn):
+            return True
+        return not heads.has_begun(conn) and _is_readable(conn.sock, STAYS_S) and heads.has_come(conn)
+    except (OSError, LimitRequestHeaders):
+        return False  # as it will be found there
 
 
 def _is_readable(sock: socket.socket, timeout_s: float) -> bool:

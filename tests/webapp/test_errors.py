@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from gunicorn.http.errors import InvalidChunkSize
 from pydantic import TypeAdapter
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -19,6 +20,7 @@ from tests.factories import Auth, make_dataset, make_version
 from webapp import errors
 from webapp.datasets import service as datasets
 from webapp.models import db
+from webapp.peer import Crowded, SlowClient
 from webapp.security import allow
 from webapp.settings import Settings
 from webapp.storage import DamagedObject, MissingObject, StoreAway
@@ -41,6 +43,9 @@ RAISED: dict[str, tuple[Exception, int]] = {
     "disk full": (OSError(errno.ENOSPC, "secret"), 503),
     "disk out of order": (OSError(errno.EIO, "secret"), 503),
     "another fault of the system": (OSError(errno.EACCES, "secret"), 500),
+    "half a chunk": (InvalidChunkSize(b"no number"), 400),
+    "too slow": (SlowClient(), 408),
+    "too many that are slow": (Crowded(), 503),
     "unforeseen": (ZeroDivisionError("secret"), 500),
 }
 

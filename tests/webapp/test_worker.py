@@ -21,13 +21,14 @@ import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
 from tests.sites import children_of, free_port, is_alive, wait_until
-from webapp import held, worker
+from webapp import held, peer, worker
 
 THREADS = 4
 CONFIG = """
-    from webapp import held, worker
+    from webapp import held, peer, worker
 
     held.FRESH_S = {is_fresh_s}
+    worker.HEAD_S = peer.PATIENCE_S = {patience_s}
     worker.STAYS_S = 60  # long enough for a slow machine
     worker_class = "webapp.worker.Worker"
 """
@@ -36,7 +37,12 @@ APP = """
     import threading
 
     def app(environ, start_response):
+        if environ["PATH_INFO"] == "/much":
+            start_response("200 OK", [("Content-Length", str(2**26))])
+            return [bytes(2**26)]
         who = os.getpid() if environ["PATH_INFO"] == "/process" else threading.get_ident()
+        if environ["PATH_INFO"] == "/body":
+            who = len(environ["wsgi.input"].read())
         start_response("200 OK", [("Content-Length", "20")])
         return [f"{who:020d}".encode()]
 """
@@ -57,9 +63,14 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def serving(
-    tmp_path: Path, threads: int = THREADS, processes: int = 1, is_fresh_s: float = held.FRESH_S
+    tmp_path: Path,
+    threads: int = THREADS,
+    processes: int = 1,
+    is_fresh_s: float = held.FRESH_S,
+    patience_s: float = peer.PATIENCE_S,
 ) -> Iterator[Server]:
-    for name, text in (("config.py", CONFIG.format(is_fresh_s=is_fresh_s)), ("which.py", APP)):
+    config = CONFIG.format(is_fresh_s=is_fresh_s, patience_s=patience_s)
+    for name, text in (("config.py", config), ("which.py", APP)):
         (tmp_path / name).write_text(textwrap.dedent(text))
     port = free_port()
     options = ["--config", str(tmp_path / "config.py"), "--threads", str(threads), "--bind", f"127.0.0.1:{port}"]

@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select, update
 from webapp import objects
 from webapp.errors import AppError, Conflict, Invalid, NotFound, TooLarge
 from webapp.models import Upload, User, db, now
+from webapp.peer import Crowded, SlowClient
 from webapp.storage import Store
 
 PIECE_BYTES = 16 * 2**20
@@ -102,8 +103,8 @@ def _read(stream: BinaryIO, room: int) -> bytes:
         while missing and (part := stream.read(min(missing, 2**16))):
             parts.append(part)
             missing -= len(part)
-    except OSError:
-        pass  # the client went away: what has come stays, and the next request goes on from there
+    except (OSError, SlowClient, Crowded):
+        pass  # the client went away, or may as well: what has come stays, and the next request goes on from there
     piece = b"".join(parts)
     if len(piece) > room:
         raise TooLarge("More bytes came than Upload-Length says. Begin a new upload with the right length.")
