@@ -15,7 +15,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.recovery import KINDS, release_lost
-from webapp import create_app, objects, queue
+from webapp import create_app, objects, postgres, queue
 from webapp.batches import service as batches
 from webapp.models import db, now
 from webapp.resumable import service as resumable
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--once", action="store_true", help="one round with a sweep, then end")
     parser.add_argument("--no-sweep", action="store_true", help="leave garbage to another one")
     options = parser.parse_args(arguments)
-    app = create_app()
+    app = create_app(statement_s=postgres.JOB_STATEMENT_S)
     if options.once:
         round_once(app, with_sweep=True)
         return

@@ -17,7 +17,7 @@ from jobs.recovery import release_lost
 from ml.errors import Cancelled, MissingWeights, MlError, Superseded
 from ml.manifest import Manifest
 from ml.pack import PackReader
-from webapp import create_app
+from webapp import create_app, postgres
 from webapp.models import BatchPrediction, Dataset, ModelVersion, db
 from webapp.settings import Settings
 from webapp.storage import CHUNK_BYTES, DamagedObject, MissingObject, Store, StoreAway
@@ -80,7 +80,7 @@ def run(kind: type[Any], row_id: int, work: Callable[[Work], None], after: Calla
 
     `after` is called once that is written; what it cannot do, the janitor does later.
     """
-    app = create_app(store_patience_s=STORE_PATIENCE_S)
+    app = create_app(store_patience_s=STORE_PATIENCE_S, statement_s=postgres.JOB_STATEMENT_S)
     with app.app_context():
         attempt = Attempt.claim(app, kind, row_id)
         if attempt is None:

@@ -16,7 +16,7 @@ from rq.serializers import JSONSerializer
 
 from jobs.recovery import KINDS, release_lost
 from ml.threads import share_cores
-from webapp import create_app, queue
+from webapp import create_app, postgres, queue
 from webapp.models import db
 from webapp.storage.scratch import remove_abandoned
 from webapp.tied import tie_to_parent
@@ -68,7 +68,7 @@ def build(app: Flask) -> PlatformWorker:
 
 def main() -> None:
     share_cores()
-    app = create_app()
+    app = create_app(statement_s=postgres.JOB_STATEMENT_S)
     remove_abandoned(app.extensions["settings"].scratch)
     level = app.extensions["settings"].log_level
     build(app).work(logging_level="WARNING" if level == "INFO" else level)

@@ -7,6 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 
 from webapp.models import Base, UtcDateTime
+from webapp.postgres import connect_args
 from webapp.settings import Settings
 
 LOCK = 0x62697031  # any number, as long as nobody else locks the same one in this database
@@ -39,7 +40,7 @@ def _options() -> dict[str, Any]:
 
 def _engine(url: str) -> Engine:
     """An engine for one connection. On SQLite a transaction holds the one write lock from its beginning."""
-    engine = create_engine(url, poolclass=NullPool)
+    engine = create_engine(url, poolclass=NullPool, connect_args=connect_args(url, statement_s=None))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _take_over_transactions)
         event.listen(engine, "begin", _begin_immediate)

@@ -52,6 +52,19 @@ class Postgres:
                 one.kill()
         self.process.wait(30)
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server and all that serve a connection stand still within the `with` block."""
+        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        for one in family:
+            one.suspend()
+        try:
+            yield
+        finally:
+            for one in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.resume()
+
     def create(self, template: str = "template0") -> str:
         """The name of a new database, a copy of `template`."""
         name = f"test_{secrets.token_hex(6)}"

@@ -21,7 +21,7 @@ from ml.images import encode_canonical
 from tests import servers
 from tests.sites import Site, children_of, is_healthy, wait_until
 from tests.test_rest_site import site_with_a_model
-from webapp import peer
+from webapp import peer, postgres
 
 BRIGHT = encode_canonical(np.full((24, 24, 3), 200, np.uint8))
 CONNECTIONS = 1_000
@@ -140,6 +140,20 @@ def test_a_killed_database_is_an_honest_refusal_until_it_is_back(asked: Asked, s
     assert (health.status_code, health.json()["checks"]["database"]) == (503, "down")
     assert recovers(site, headers)
     assert children_of(site.programs()["gunicorn"]) == processes
+
+
+def test_a_frozen_database_is_an_honest_refusal_until_it_goes_on(asked: Asked, server: servers.Postgres) -> None:
+    site, headers = asked
+    with Clients(site, headers) as clients, server.frozen():
+        frozen_s = time.monotonic()
+        wait_until(lambda: 503 in clients.statuses(frozen_s), timeout_s=postgres.WEB_STATEMENT_S + 5)
+        health = requests.get(f"http://127.0.0.1:{site.port}/health", timeout=10)
+        alive = requests.get(f"http://127.0.0.1:{site.port}/health/live", timeout=2)
+    assert 0 not in clients.statuses()
+    assert (health.status_code, health.json()["checks"]["database"]) == (503, "down")
+    assert alive.ok
+    time.sleep(postgres.CONNECT_S + postgres.AWAY_S)  # by then each process has asked once more
+    assert recovers(site, headers)
 
 
 def test_a_killed_web_process_breaks_what_it_had_in_hand_and_no_more(asked: Asked) -> None:

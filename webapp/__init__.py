@@ -12,7 +12,7 @@ from flask_compress import Compress
 from sqlalchemy import make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import errors, logs, queue, security, storage, uploads
+from webapp import errors, logs, postgres, queue, security, storage, uploads
 from webapp.models import db
 from webapp.peer import Places
 from webapp.settings import Settings
@@ -26,11 +26,15 @@ class Site(Flask):
         return func
 
 
-def create_app(settings: Settings | None = None, store_patience_s: float = storage.PATIENCE_S) -> Flask:
+def create_app(
+    settings: Settings | None = None,
+    store_patience_s: float = storage.PATIENCE_S,
+    statement_s: float = postgres.WEB_STATEMENT_S,
+) -> Flask:
     settings = settings or Settings()
     logs.configure(settings.log_level)
     app = Site(__name__, root_path=str(ROOT), static_folder="static", template_folder="templates")
-    app.config.from_mapping(_flask_config(settings))
+    app.config.from_mapping(_flask_config(settings, statement_s))
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["settings"] = settings
     app.extensions["store"] = storage.open_store(settings, store_patience_s)
@@ -110,14 +114,18 @@ def _register(app: Flask) -> None:
     cli.init_app(app)
 
 
-def _flask_config(settings: Settings) -> dict[str, object]:
+def _flask_config(settings: Settings, statement_s: float) -> dict[str, object]:
     if make_url(settings.database).get_backend_name() == "sqlite":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     threads = settings.web_threads + Places.count(settings.web_threads)
     return {
         "SECRET_KEY": settings.secret,
         "SQLALCHEMY_DATABASE_URI": settings.database,
-        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "pool_size": threads},
+        "SQLALCHEMY_ENGINE_OPTIONS": {
+            "pool_pre_ping": True,
+            "pool_size": threads,
+            "connect_args": postgres.connect_args(settings.database, statement_s),
+        },
         "PERMANENT_SESSION_LIFETIME": settings.session_hours * 3600,
         "SESSION_REFRESH_EACH_REQUEST": False,  # the time counts from the login
         "SESSION_COOKIE_HTTPONLY": True,

@@ -20,6 +20,7 @@ from tests.webapp.conftest import Ingest
 from webapp.datasets import service as datasets
 from webapp.errors import NotFound
 from webapp.models import Dataset, Upload, db, now
+from webapp.peer import SlowClient
 from webapp.resumable import service
 
 ARCHIVE = zip_bytes(files("a", "b", count=8))
@@ -271,11 +272,12 @@ def test_discarding_one_upload_keeps_the_same_bytes_of_another_on_its_way(contex
     assert {address for address, _ in context.extensions["store"].addresses()} == set(second.part_sha256s)
 
 
-def test_a_stream_that_breaks_off_keeps_what_came(context: Flask, auth: Auth) -> None:
+@pytest.mark.parametrize("fault", [ConnectionResetError(), SlowClient()])
+def test_a_stream_that_breaks_off_keeps_what_came(context: Flask, auth: Auth, fault: Exception) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             if self.tell() >= 3000:
-                raise ConnectionResetError
+                raise fault
             return super().read(min(size or 0, 1000))
 
     upload = service.create(len(ARCHIVE), "a.zip", make_user())
