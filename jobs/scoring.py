@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def score(work: Work) -> None:
     """Scores the archive of the row, which is forgotten afterwards; the results are one object of the store."""
     from ml import batches
-    from webapp.predictions import active
+    from webapp.predictions import loading
 
     batch = db.session.get_one(BatchPrediction, work.attempt.row_id)
     version = batch.version
@@ -35,7 +35,7 @@ def score(work: Work) -> None:
             yield one
 
     path = work.scratch / "results"
-    predictor = active.load(work.store, version, threads=0)
+    predictor = loading.load(work.store, version, threads=0)
     with work.archive_of(batch) as archive:
         candidates = unlabelled(archive, ArchiveLimits(), leave_out, work.attempt.report)
         batches.write(path, counted(batches.score(predictor, candidates)))

@@ -1,6 +1,7 @@
 """Serving: the answer is that of the active version, a switch drops nothing, and damage changes nothing."""
 
 import base64
+import contextlib
 import io
 import os
 import signal
@@ -25,10 +26,11 @@ from tests.ml.factories import encoded, noise
 from webapp.datasets import contents
 from webapp.datasets import service as datasets
 from webapp.models import ModelVersion, Prediction, db
-from webapp.predictions.active import CHECK_INTERVAL_S, ActiveModel, active_model
+from webapp.predictions.active import CHECK_INTERVAL_S, WAITS_S, ActiveModel, active_model
 from webapp.predictions.journal import journal
 from webapp.registry import service as registry
 from webapp.settings import Settings
+from webapp.storage import StoreAway
 
 SWITCH_LIMIT_S = 2.0
 
@@ -62,6 +64,11 @@ def damage(app: Flask, version_id: int) -> Path:
         with datasets.store().fetch(address) as path:
             path.write_bytes(path.read_bytes()[:-1] + b"?")
             return path
+
+
+def graph(app: Flask, version_id: int) -> bytes:
+    with app.app_context(), datasets.store().fetch(db.session.get_one(ModelVersion, version_id).model_sha256) as path:
+        return path.read_bytes()
 
 
 def predict(client: FlaskClient, headers: dict[str, str], data: bytes) -> dict[str, object]:
@@ -268,7 +275,7 @@ def test_a_process_that_was_idle_gives_no_answer_of_the_old_version(
     assert until(active, app, activate(app))
     load = active._load
     monkeypatch.setattr(active, "_load", lambda activation: (time.sleep(0.5), load(activation)))  # a large model
-    active._checked_s -= 60  # nobody asked for a minute
+    active._checked_s = active._certain_s = active._checked_s - 60  # nobody asked for a minute
     last, seen = activate(app), []
 
     def ask() -> None:
@@ -316,7 +323,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving_and_says_so(
     assert client.get("/health").status_code == 200
 
 
-def test_a_version_that_cannot_be_loaded_at_first_is_named_in_the_refusal(
+def test_a_version_that_cannot_be_loaded_at_first_is_named_in_the_refusal_where_none_came_before(
     app: Flask, client: FlaskClient, auth: Auth, image: bytes
 ) -> None:
     with app.app_context():
@@ -327,6 +334,108 @@ def test_a_version_that_cannot_be_loaded_at_first_is_named_in_the_refusal(
     assert answer["status"] == 503
     assert f"Version {bad} cannot be loaded" in answer["detail"]
     assert client.get("/health").status_code == 503
+
+
+def test_a_process_that_starts_after_a_damaged_version_was_activated_serves_the_last_that_loads(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = activate(app)
+    with app.app_context():
+        worse, worst = make_version(leaning=1.0).id, make_version(leaning=2.0).id
+    whole = graph(app, worst)
+    path = damage(app, worst)
+    damage(app, worse).unlink()
+    for version_id in (worse, worst):
+        activate(app, version_id)
+    assert predict(client, auth.token("predict"), image)["model"]["version"] == good
+    health = client.get("/health")
+    assert (health.status_code, health.json["status"], health.json["model"]["version"]) == (200, "degraded", good)
+    assert f"Version {worst} cannot be loaded" in health.json["checks"]["model"]
+    monkeypatch.setattr("webapp.predictions.active.RETRY_INTERVAL_S", 0.0)
+    path.write_bytes(whole)
+    assert until(active_model_of(app), app, worst)
+    assert client.get("/health").json["status"] == "ok"
+
+
+def hanging(app: Flask, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Until it is set, the store of the application answers nobody; then nothing is in it."""
+    goes_on, store = threading.Event(), app.extensions["store"]
+
+    @contextlib.contextmanager
+    def hangs(_sha256: str) -> Iterator[Path]:
+        goes_on.wait(30)
+        raise StoreAway("away")
+        yield Path()
+
+    monkeypatch.setattr(store, "fetch", hangs)
+    return goes_on
+
+
+def test_a_store_that_hangs_keeps_nobody_waiting_whom_the_old_version_can_answer(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = auth.token("predict")
+    first = activate(app)
+    assert until(active_model_of(app), app, first)
+    second = activate(app, leaning=-1.0)
+    assert until(active_model_of(app), app, second)
+    goes_on = hanging(app, monkeypatch)
+    activate(app, leaning=1.0)
+    took_s = []
+    for _ in range(25):
+        began_s = time.monotonic()
+        assert predict(client, headers, image)["model"]["version"] == second
+        took_s.append(time.monotonic() - began_s)
+        time.sleep(0.1)
+    assert max(took_s) < WAITS_S + 0.5
+    assert sum(took > 0.3 for took in took_s) <= 1  # one waited, so that no answer is older than two seconds
+    health = client.get("/health").json
+    assert (health["status"], health["model"]["version"]) == ("degraded", second)
+    assert "is not loaded yet" in health["checks"]["model"]
+    activate(app, first)  # is in memory still
+    assert until(active_model_of(app), app, first)
+    assert client.get("/health").json["status"] == "ok"
+    goes_on.set()
+    time.sleep(0.5)
+    assert predict(client, headers, image)["model"]["version"] == first
+    assert client.get("/health").json["status"] == "ok"
+
+
+def test_loading_once_more_keeps_nobody_waiting(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = auth.token("predict")
+    good = activate(app)
+    assert until(active_model_of(app), app, good)
+    with app.app_context():
+        bad = make_version(leaning=1.0).id
+    damage(app, bad)
+    activate(app, bad)
+    assert not until(active_model_of(app), app, bad)
+    monkeypatch.setattr("webapp.predictions.active.RETRY_INTERVAL_S", 0.0)
+    goes_on = hanging(app, monkeypatch)
+    active = active_model_of(app)
+    active._checked_s = active._certain_s = active._checked_s - 60  # nobody asked for a minute
+    began_s = time.monotonic()
+    for _ in range(5):
+        assert predict(client, headers, image)["model"]["version"] == good
+        time.sleep(CHECK_INTERVAL_S)
+    assert time.monotonic() - began_s < 5 * CHECK_INTERVAL_S + 1
+    assert f"Version {bad} cannot be loaded" in client.get("/health").json["checks"]["model"]
+    goes_on.set()
+
+
+def test_an_error_that_nobody_foresaw_while_a_version_is_loaded_is_told(
+    app: Flask, client: FlaskClient, auth: Auth, image: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_sha256: str) -> Path:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(app.extensions["store"], "fetch", fails)
+    version_id = activate(app)
+    answer = predict(client, auth.token("predict"), image)
+    assert answer["status"] == 503
+    assert answer["detail"] == f"Version {version_id} cannot be loaded. An unexpected error was logged."
 
 
 @pytest.mark.skipif(onnx_runtime.offers_cuda(), reason="this ONNX Runtime knows GPUs")
