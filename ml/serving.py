@@ -146,7 +146,11 @@ class Predictor:
 
         Raises BadArtifact, NoExplanation.
         """
-        batch_NCHW = images.to_input(image_HWC, self.card.input)[None]
+        return self.explained(images.to_input(image_HWC, self.card.input))
+
+    def explained(self, input_CHW: NDArray[np.uint8]) -> tuple[Answer, NDArray[np.float32]]:
+        """The same of an image as `ml.images.to_input` makes it."""
+        batch_NCHW = input_CHW[None]
         seen = self.see(batch_NCHW)
         (answer,) = self._answered(batch_NCHW, seen)
         if answer.label is None:

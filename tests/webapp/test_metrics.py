@@ -86,8 +86,8 @@ def test_stages_and_refused_images_add_up_over_processes(
     with app.app_context():
         image = contents.image_bytes(factories.make_activation().version.experiment.dataset, 0)
     with application(settings) as second:
-        for process, data in ((app, image), (second, image), (second, b"no image")):
-            process.test_client().post("/predict", data=data, headers=headers)
+        for process, data, query in ((app, image, ""), (second, image, "?explain=1"), (second, b"no image", "")):
+            process.test_client().post(f"/predict{query}", data=data, headers=headers)
         assert second.extensions["journal"].flush()
     app.extensions["journal"].stop()
     found = read(client, headers)

@@ -2,12 +2,15 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ml import images
 from ml.errors import BadArtifact
 from ml.images import encode_canonical
 from ml.serving import Answer, Predictor
@@ -69,3 +72,58 @@ def test_an_image_that_the_model_cannot_bear_is_the_fault_of_no_other(
     assert [isinstance(outcome, Answer) for outcome in outcomes] == [True, True, True, True, False]
     with pytest.raises(BadArtifact, match="too bright"):
         asked[-1].answer()
+
+
+class Peak:
+    """How many are within the `with` block at once, at most."""
+
+    def __init__(self) -> None:
+        self.most, self._inside, self._lock = 0, 0, threading.Lock()
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, whose calls take a while and are counted."""
+
+        def counted(*arguments: Any) -> Any:
+            with self._lock:
+                self._inside += 1
+                self.most = max(self.most, self._inside)
+            time.sleep(0.05)
+            try:
+                return function(*arguments)
+            finally:
+                with self._lock:
+                    self._inside -= 1
+
+        return counted
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_whatever_is_asked_for_no_more_images_are_decoded_at_once_than_there_are_lanes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int
+) -> None:
+    predictor = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path))
+    decoding, explaining = Peak(), Peak()
+    for name in ("read_sized", "decode"):  # the first is what `read_input` calls
+        monkeypatch.setattr(images, name, decoding.around(getattr(images, name)))
+    monkeypatch.setattr(predictor, "explained", explaining.around(predictor.explained))
+    rounds, data = Rounds(lanes), encode_canonical(np.full((24, 24, 3), 90, np.uint8))
+    asks = [
+        lambda: rounds.explain(predictor, data),
+        lambda: rounds.answer(predictor, data),
+        lambda: rounds.thumbnail(data, 16),
+    ]
+    with ThreadPoolExecutor(18) as pool:
+        asked = [pool.submit(ask) for ask in 6 * asks]
+        assert all(one.result(30) for one in asked)
+    assert decoding.most == lanes
+    assert explaining.most <= lanes
+
+
+def test_an_explained_answer_is_the_one_without_and_has_an_overlay_of_the_size_of_the_image(tmp_path: Path) -> None:
+    predictor = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path))
+    data = encode_canonical(np.full((24, 40, 3), 90, np.uint8))
+    answer, overlay_png, took_s = Rounds(1).explain(predictor, data)
+    assert answer == Rounds(1).answer(predictor, data)[0]
+    assert overlay_png is not None
+    assert images.decode(overlay_png).shape == (24, 40, 3)
+    assert all(took_s[stage] > 0 for stage in ("decode", "model"))

@@ -1,7 +1,8 @@
 """Rounds of the model: all images of one process that wait for it at the same time are answered by one run.
 
 A run of four costs less than four runs, and each step stays in the cache of its core: as many images are decoded at a
-time, and as many runs go on, as this process has cores for itself. Threads beyond that wait here, and cost nothing.
+time, and as many runs go on, as this process has cores for itself. Threads beyond that wait here, and cost nothing: the
+pixels of so many images, and no more, are in memory at once. A map is made of one image at a time, in the same lanes.
 On a GPU one run goes on at a time, of all images that are decoded by then.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from flask import Flask, current_app
 from numpy.typing import NDArray
 
-from ml import images
+from ml import explain, images
 from ml.serving import Answer, Predictor
 
 MOST_AT_ONCE = 8
@@ -51,6 +52,13 @@ class _Runs:
         with self._running:  # whoever gets here first answers all who wait; the others find it done
             while asked.outcome is None:
                 self._run()
+
+    def explain(self, predictor: Predictor, input_CHW: NDArray[np.uint8]) -> tuple[Answer, NDArray[np.float32], float]:
+        """The answer and the map of one image, and the seconds that they took."""
+        with self._running:
+            started_s = time.perf_counter()
+            answer, map_HW = predictor.explained(input_CHW)
+            return answer, map_HW, time.perf_counter() - started_s
 
     def _run(self) -> None:
         """Answers the longest waiting, and those behind it that ask the same version."""
@@ -91,8 +99,24 @@ class _Lane:
             started_s = time.perf_counter()
             input_CHW = images.read_input(data, predictor.card.input)
             asked = _Asked(predictor, input_CHW, time.perf_counter() - started_s)
-        (self._of_gpu if predictor.device == "cuda" else self._runs).answer(asked)
+        self._runs_of(predictor).answer(asked)
         return asked.answer()
+
+    def explain(self, predictor: Predictor, data: bytes) -> tuple[Answer, bytes | None, dict[str, float]]:
+        with self._decoding:
+            started_s = time.perf_counter()
+            input_CHW, (width, height) = images.read_sized(data, predictor.card.input)
+            decode_s = time.perf_counter() - started_s
+        answer, map_HW, model_s = self._runs_of(predictor).explain(predictor, input_CHW)
+        heatmap_png = None if answer.label is None else explain.overlay_png(map_HW, width, height)
+        return answer, heatmap_png, {"decode": decode_s, "model": model_s}
+
+    def thumbnail(self, data: bytes, side_px: int) -> bytes:
+        with self._decoding:
+            return images.thumbnail(images.decode(data), side_px)
+
+    def _runs_of(self, predictor: Predictor) -> _Runs:
+        return self._of_gpu if predictor.device == "cuda" else self._runs
 
 
 class Rounds:
@@ -108,7 +132,21 @@ class Rounds:
 
         Raises BadImage, BadArtifact, DeviceFault.
         """
-        return self._lanes[next(self._next) % len(self._lanes)].answer(predictor, data)
+        return self._lane().answer(predictor, data)
+
+    def explain(self, predictor: Predictor, data: bytes) -> tuple[Answer, bytes | None, dict[str, float]]:
+        """The same, with an overlay (PNG) of where the version looked, if it has a label for the image.
+
+        Raises BadImage, BadArtifact, DeviceFault, NoExplanation.
+        """
+        return self._lane().explain(predictor, data)
+
+    def thumbnail(self, data: bytes, side_px: int) -> bytes:
+        """The image at a smaller size, as JPEG. Raises BadImage."""
+        return self._lane().thumbnail(data, side_px)
+
+    def _lane(self) -> _Lane:
+        return self._lanes[next(self._next) % len(self._lanes)]
 
 
 def init_app(app: Flask) -> None:

@@ -8,7 +8,6 @@ from typing import IO
 
 from flask import current_app, g
 
-from ml import explain, images
 from ml.errors import BadImage, DeviceFault, NoExplanation
 from ml.serving import Answer
 from webapp.errors import Conflict, Invalid, TooLarge, Unavailable
@@ -92,7 +91,7 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
     try:
         data = upload.read(max_mb)
         if explains:
-            answer, heatmap_png = _explained(loaded, data)
+            answer, heatmap_png, took_s = rounds().explain(loaded.predictor, data)
         else:
             answer, took_s = rounds().answer(loaded.predictor, data)
     except BadImage as error:
@@ -115,12 +114,3 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         "created_at": now(),
     }
     return Answered(upload.filename, answer, row, heatmap_png=heatmap_png)
-
-
-def _explained(loaded: Loaded, data: bytes) -> tuple[Answer, bytes | None]:
-    """The answer, and a map where it has a label. Raises BadImage, NoExplanation."""
-    image_HWC = images.decode(data)
-    answer, map_HW = loaded.predictor.explain(image_HWC)
-    if answer.label is None:
-        return answer, None
-    return answer, explain.overlay_png(map_HW, image_HWC.shape[1], image_HWC.shape[0])

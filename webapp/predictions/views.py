@@ -6,11 +6,11 @@ import time
 
 from flask import Blueprint, g, render_template, request
 
-from ml import images
 from ml.errors import MlError
 from webapp.errors import AppError
 from webapp.predictions import service, turns
 from webapp.predictions.active import active_model
+from webapp.predictions.rounds import rounds
 from webapp.security import actor, allow
 
 bp = Blueprint("predictions", __name__, url_prefix="/try")
@@ -59,7 +59,7 @@ def _upload() -> service.Upload:
 def _picture(upload: service.Upload) -> bytes:
     """The image as the model met it, upright and without alpha, for a page."""
     upload.stream.seek(0)
-    return images.thumbnail(images.decode(upload.stream.read()), PICTURE_PX)
+    return rounds().thumbnail(upload.stream.read(), PICTURE_PX)
 
 
 def _data_url(mimetype: str, data: bytes) -> str:
