@@ -22,7 +22,7 @@ from werkzeug.routing import Rule
 
 from ml.threads import share_cores
 from tests import factories, servers
-from webapp import create_app, security, throttle
+from webapp import create_app, logs, security, throttle
 from webapp.models import db
 from webapp.settings import Settings
 from webapp.storage import open_store
@@ -69,6 +69,7 @@ def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
+    logs.gathered.write()
     root.handlers[:] = handlers
     root.setLevel(level)
 

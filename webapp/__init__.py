@@ -55,7 +55,7 @@ def create_app(
 
 
 def _register(app: Flask) -> None:
-    from webapp import assets, cli, guide, health, metrics, pages
+    from webapp import assets, cli, guide, health, metrics, pages, traffic
     from webapp.admin import views as admin
     from webapp.api import batches as api_batches
     from webapp.api import docs
@@ -111,6 +111,7 @@ def _register(app: Flask) -> None:
     journal.init_app(app)
     rounds.init_app(app)
     turns.init_app(app)
+    traffic.init_app(app)
     cli.init_app(app)
 
 

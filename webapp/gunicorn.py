@@ -1,6 +1,9 @@
 """Gunicorn's configuration: `gunicorn --config python:webapp.gunicorn wsgi:app`."""
 
+import logging
 from typing import Any
+
+from gunicorn.glogging import Logger
 
 from webapp import logs, security
 from webapp.settings import Settings
@@ -15,14 +18,33 @@ graceful_timeout = 30
 keepalive = 5
 preload_app = False  # ONNX Runtime's sessions do not survive a fork
 control_socket_disable = True  # would be written into the working folder, which may be read-only
-accesslog = None
+accesslog = None  # `webapp.traffic` has a line for each request
+
+
+class JsonLogger(Logger):
+    """Gunicorn's own lines go the way of all others. (A `logconfig_dict` would switch its access log on.)"""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        logs.configure(settings.log_level)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+        self.error_log.addFilter(_without_addresses)
+
+
+def _without_addresses(record: logging.LogRecord) -> bool:
+    """Always true. A request that failed in Gunicorn's hands is named without its address, which may carry names."""
+    text = str(record.msg)
+    if text.startswith(("Error handling request", "Invalid request from ip=")):
+        record.msg, record.args = text.partition(" %s")[0].partition(": ")[0], ()
+    return True
+
+
+logger_class = JsonLogger
 
 
 def on_starting(server: Any) -> None:
-    logs.configure(settings.log_level)
     if not settings.is_local:
-        import logging
-
         code = security.first_admin_code(settings.secret)
         logging.getLogger("webapp").warning(
             "first_admin_code", extra={"code": code, "use": "asked for at /setup while there is no user"}

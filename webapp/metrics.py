@@ -14,13 +14,14 @@ from sqlalchemy import func, select
 
 from webapp import queue
 from webapp.lately import lately
-from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, RateSearch, db
-from webapp.predictions import drift, feedback
+from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, RateSearch, Search, Study, db
+from webapp.predictions import drift, feedback, turns
 from webapp.predictions.active import active_model
 from webapp.predictions.history import Counted
 from webapp.predictions.tally import STAGES, Told
 from webapp.registry import service as registry
 from webapp.security import allow
+from webapp.studies import service as studies
 
 bp = Blueprint("metrics", __name__)
 LEVELS = {"none": 0, "moderate": 1, "large": 2}
@@ -40,11 +41,11 @@ class _Rows:
     def collect(self) -> Iterator[Metric]:
         yield _by_label(
             "platform_rows",
-            "Data sets, experiments, evaluations, learning rate searches and batch predictions by status",
+            "Data sets, jobs, searches and studies by status",
             ("kind", "status"),
             (
                 (kind.__tablename__, status, count)
-                for kind in (Dataset, Experiment, Evaluation, RateSearch, BatchPrediction)
+                for kind in (Dataset, Experiment, Evaluation, RateSearch, BatchPrediction, Search, Study)
                 for status, count in _by_status(kind)
             ),
         )
@@ -74,7 +75,9 @@ def _answers() -> Counter[int]:
     return cast(Counter[int], counted.totals())
 
 
-def _by_status(kind: Any) -> list[tuple[str, int]]:
+def _by_status(kind: Any) -> Iterable[tuple[str, int]]:
+    if kind is Study:
+        return studies.by_status().items()
     return [
         (status, count) for status, count in db.session.execute(select(kind.status, func.count()).group_by(kind.status))
     ]
@@ -98,9 +101,24 @@ def _from_redis() -> Iterator[Metric]:
         stages.add_metric((stage,), buckets, sum_s)
     yield stages
     yield CounterMetricFamily("platform_undecoded_images", "Images that were refused", value=told.undecoded)
+    requests = CounterMetricFamily(
+        "platform_requests", "Requests, refused ones too", labels=("part", "method", "status")
+    )
+    for *labels, count in told.requests():
+        requests.add_metric(labels, count)
+    yield requests
+    yield CounterMetricFamily("platform_predict_busy", "Requests that found no place before the model", value=told.busy)
+    yield CounterMetricFamily(
+        "platform_predict_occupied_seconds",
+        "How long places before the model were taken; its rate is how many are taken",
+        value=told.occupied_s,
+    )
 
 
 def _serving() -> Iterator[Metric]:
+    settings = current_app.extensions["settings"]
+    places = turns.places(settings) * settings.web_concurrency
+    yield GaugeMetricFamily("platform_predict_places", "Places before the model, of the processes of this pod", places)
     activation = registry.active()
     if activation:
         yield GaugeMetricFamily("platform_active_version", "The version that must serve", value=activation.version_id)

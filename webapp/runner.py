@@ -20,6 +20,7 @@ from webapp.errors import fields_of
 from webapp.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+SUPERVISED = ROOT / "webapp" / "supervised.py"  # as a file: supervisord needs nothing else of the platform
 STOP_WAIT_S = 40  # longer than gunicorn's graceful timeout
 LOCK_DESCRIPTOR = 3  # supervisord closes what it inherits from 5 on
 
@@ -44,7 +45,7 @@ def main() -> None:
         sys.exit(f"The site cannot start. {error}")
     # Several writers share standard output; where it is a file, each must write at its end.
     fcntl.fcntl(sys.stdout, fcntl.F_SETFL, fcntl.fcntl(sys.stdout, fcntl.F_GETFL) | os.O_APPEND)
-    os.execv(sys.executable, [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(path)])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", str(SUPERVISED), "-n", "-c", str(path)])  # noqa: S606
 
 
 def _hold_lock(settings: Settings) -> None:
@@ -101,6 +102,8 @@ def configuration(settings: Settings) -> configparser.RawConfigParser:
     python = [sys.executable, "-m"]
     if not settings.redis_url:
         _add(config, "redis", redis_command(settings), priority=1, count=1)
+        log = settings.data_dir / "redis" / "log"  # its lines are no JSON
+        config["program:redis"].update({"stdout_logfile": _escaped(str(log)), "stdout_logfile_maxbytes": "1MB"})
     _add(config, "web", [*python, "gunicorn", "--config", "python:webapp.gunicorn", "wsgi:app"], priority=2, count=1)
     _add(config, "worker", [*python, "jobs.worker"], priority=3, count=settings.workers)
     _add(config, "janitor", [*python, "jobs.janitor"], priority=3, count=1)

@@ -1,4 +1,5 @@
-"""The journal of answers: a thread writes the rows together, so that no request waits for the database.
+"""The journal of answers: a thread writes the rows together, so that no request waits for the database. It also tells
+Redis what was counted.
 
 What a process has answered is in the database within half a second, and before the process stops; a process that is
 killed loses no more. While the database is away the rows wait; when too many do, `add` refuses.
@@ -8,7 +9,6 @@ import atexit
 import logging
 import os
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from webapp.errors import Unavailable
 from webapp.models import Prediction, db
-from webapp.predictions.tally import Tally
+from webapp.predictions.tally import AWAY_S, Tally
 
 log = logging.getLogger(__name__)
 GATHER_S = 0.25  # rows that come within this time are written together
@@ -34,18 +34,18 @@ Values = dict[str, Any]
 
 
 class Journal:
-    """One for each process; its thread begins with the first row, and so after a fork."""
+    """One for each process; its thread begins with the first row or count, and so after a fork."""
 
     def __init__(self, app: Flask) -> None:
-        self._app, self.tally = app, Tally(app.extensions["redis"])
+        self._app = app
         self._begin()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
+        self._process, self.tally = os.getpid(), Tally(self._app.extensions["redis"])
         self._waiting: list[Values] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._is_stopping = False
+        self._stopping = threading.Event()
 
     def add(self, rows: Sequence[Values]) -> None:
         """Takes the values of new rows. Raises Unavailable where too many wait for the database."""
@@ -55,11 +55,22 @@ class Journal:
             if len(self._waiting) + len(rows) > MAX_WAITING:
                 raise Unavailable("The database is away, and no more answers can be remembered. Try again soon.")
             self._waiting += rows
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
-                self._thread.start()
-                atexit.register(self.stop)
-            self._changed.notify_all()
+            self._wake()
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Takes what Redis is to be told within half a second."""
+        if self._process != os.getpid():
+            self._begin()
+        if self.tally.count(name, amount):
+            with self._changed:
+                self._wake()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
+            self._thread.start()
+            atexit.register(self.stop)
+        self._changed.notify_all()
 
     def flush(self, timeout_s: float = STOP_WAIT_S) -> bool:
         """Whether everything that was added is in the database, after at most so long."""
@@ -69,7 +80,7 @@ class Journal:
     def stop(self) -> None:
         """Writes what waits, without another chance for a database that is away."""
         with self._changed:
-            self._is_stopping = True
+            self._stopping.set()
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(STOP_WAIT_S)
@@ -78,22 +89,24 @@ class Journal:
 
     def _write_on(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self.tally.has_news or self._is_stopping)
-                if not self._waiting and not self.tally.has_news:
-                    return
-            if not self._is_stopping:
-                time.sleep(GATHER_S)
+            with self._changed:  # a Redis that was away is asked again also where nothing more happens
+                self._changed.wait_for(lambda: self._has_work or self._stopping.is_set(), AWAY_S)
+            if self._stopping.is_set() and not self._has_work:
+                return
+            self._stopping.wait(GATHER_S)
             is_written = not self._waiting or self._write()
             if self.tally.has_news:
                 self.tally.tell()
             if not is_written and self._pause():
                 return
 
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._waiting) or self.tally.has_news
+
     def _pause(self) -> bool:
         """Waits for a database that is away; whether the process stops meanwhile."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._is_stopping, RETRY_S)
+        return self._stopping.wait(RETRY_S)
 
     def _write(self) -> bool:
         """Whether the first of the waiting rows are written, or given up because the database refuses them."""

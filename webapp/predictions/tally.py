@@ -1,4 +1,5 @@
-"""How long each stage of an answer took, and how many images were refused: counted by all web processes together.
+"""What web processes count together: requests, how long each stage of an answer took, images that were refused, and how
+full the line before the model was.
 
 Each process counts for itself; the thread of the journal brings the counts to Redis, where they add up. A Redis that is
 away gets them later, one that was emptied begins anew, as counters of Prometheus may.
@@ -16,7 +17,8 @@ from redis.exceptions import RedisError
 KEY = "predictions/tally"
 STAGES = ("decode", "model", "whole")
 LIMITS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-UNDECODED = "undecoded"
+UNDECODED, BUSY, OCCUPIED = "undecoded", "busy", "occupied"
+REQUEST = "request/"  # before part, method and status
 AWAY_S = 5.0  # a Redis that does not answer is not asked again for so long
 _MICROSECONDS = 1e6
 
@@ -42,6 +44,13 @@ class Tally:
             if undecoded:
                 self._untold[UNDECODED] += undecoded
 
+    def count(self, name: str, amount: int = 1) -> bool:
+        """Whether there was nothing to tell before."""
+        with self._lock:
+            is_first = not self._untold
+            self._untold[name] += amount
+        return is_first
+
     def tell(self) -> None:
         with self._lock:
             told, self._untold = self._untold, Counter()
@@ -66,6 +75,23 @@ class Told:
     @property
     def undecoded(self) -> int:
         return self._counts.get(UNDECODED, 0)
+
+    @property
+    def busy(self) -> int:
+        """Requests that found no place before the model."""
+        return self._counts.get(BUSY, 0)
+
+    @property
+    def occupied_s(self) -> float:
+        """How long places before the model were taken, all together."""
+        return self._counts.get(OCCUPIED, 0) / _MICROSECONDS
+
+    def requests(self) -> Iterator[tuple[str, str, str, int]]:
+        """Part, method and status with the number of requests."""
+        for name, count in self._counts.items():
+            if name.startswith(REQUEST):
+                part, method, status = name.removeprefix(REQUEST).split("/")
+                yield part, method, status, count
 
     def histogram(self, stage: str) -> tuple[list[tuple[str, float]], float]:
         """The images that took at most each limit, as Prometheus wants them, and the sum of all seconds."""

@@ -2,11 +2,14 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 from flask import Flask, current_app
 
 from webapp.errors import Unavailable
+from webapp.predictions.journal import journal
+from webapp.predictions.tally import BUSY, OCCUPIED
 from webapp.settings import Settings
 
 
@@ -28,11 +31,14 @@ def taken() -> Iterator[None]:
     """A place within the `with` block, to be taken before the body is read. Raises Busy where none is free."""
     turns: threading.BoundedSemaphore = current_app.extensions["predict_turns"]
     if not turns.acquire(blocking=False):
+        journal().count(BUSY)
         limit = places(current_app.extensions["settings"])
         raise Busy(
             f"This process answers {limit} requests already (APP_MAX_PREDICTS_IN_FLIGHT). Try again in a second."
         )
+    taken_s = time.perf_counter()
     try:
         yield
     finally:
         turns.release()
+        journal().count(OCCUPIED, round(1e6 * (time.perf_counter() - taken_s)))

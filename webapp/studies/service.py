@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from sqlalchemy import func, select
+
 from ml import folding
 from ml.config import TrainConfig
 from ml.errors import BadConfig
@@ -77,12 +79,24 @@ def get(study_id: int) -> Study:
 
 def status(study: Study) -> str:
     """What its members make of it, in the words of an experiment's status; `running` as soon as one has begun."""
-    found = Counter(member.status for member in study.members)
-    if is_final(study):
+    return _status(Counter(member.status for member in study.members), study.k)
+
+
+def by_status() -> Counter[str]:
+    """How many studies have each status; no member is read for it."""
+    statement = select(Study.id, Study.k, Experiment.status, func.count()).join(Study.members)
+    members: dict[tuple[int, int], Counter[str]] = {}
+    for study_id, k, status, count in db.session.execute(statement.group_by(Study.id, Study.k, Experiment.status)):
+        members.setdefault((study_id, k), Counter())[status] = count
+    return Counter(_status(found, k) for (_, k), found in members.items())
+
+
+def _status(found: Counter[str], k: int) -> str:
+    if set(found) <= set(FINAL_STATUSES):
         return next((one for one in ("failed", "cancelled") if found[one]), "succeeded")
     if found["cancelling"] or (found["cancelled"] and found["running"]):
         return "cancelling"
-    return "queued" if found["queued"] == study.k else "running"
+    return "queued" if found["queued"] == k else "running"
 
 
 def is_final(study: Study) -> bool:
