@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ml import arrays
 from ml.config import Frozen
+from ml.incoming import Distances
 
 NAME = "domain.npz"  # among the files of a version
 MOST_REFERENCES = 2_000
@@ -33,6 +34,7 @@ class DomainRule(Frozen):
 
     n: int
     within: float
+    distances: Distances | None = None  # None on a card of a release that kept none
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,12 @@ class Domain:
 
     def holds(self, embedding_NC: Floats, look_NS: Floats) -> NDArray[np.bool_]:
         """Which images lie within both limits."""
+        return is_within(self.distances(embedding_NC, look_NS))
+
+    def distances(self, embedding_NC: Floats, look_NS: Floats) -> Floats:
+        """Both distances of each image in parts of their limits, as distances_2N."""
         distances_2N = np.stack([self.embedding_distances(embedding_NC), self.look_distances(look_NS)])
-        return np.all(distances_2N <= self.limits_2[:, None], axis=0)
+        return np.asarray(distances_2N / self.limits_2[:, None], np.float32)
 
     def embedding_distances(self, embedding_NC: Floats) -> Floats:
         """The cosine distance of each image to its fifth nearest training image."""
@@ -68,6 +74,11 @@ class Domain:
         off_NS = look_NS - self.look_mean_S
         squares_N = np.einsum("ns,st,nt->n", off_NS, self.look_precision_SS, off_NS)
         return np.asarray(np.sqrt(squares_N.clip(0)), np.float32)
+
+
+def is_within(distances_2N: Floats) -> NDArray[np.bool_]:
+    """Which images lie within both limits."""
+    return np.all(distances_2N <= 1, axis=0)
 
 
 def fit(
@@ -87,7 +98,9 @@ def fit(
     look_N = boundless.look_distances(np.concatenate([trained_look_NS, validated_look_MS]))
     limits_2 = np.array([_limit(boundless.embedding_distances(validated_MC)), _limit(look_N)], np.float32)
     found = replace(boundless, limits_2=limits_2)
-    return found, DomainRule(n=n, within=float(found.holds(validated_MC, validated_look_MS).mean()))
+    distances_2M = found.distances(validated_MC, validated_look_MS)
+    within = float(is_within(distances_2M).mean())
+    return found, DomainRule(n=n, within=within, distances=Distances.of(distances_2M))
 
 
 def _limit(distance_N: Floats) -> float:

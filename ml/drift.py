@@ -89,10 +89,15 @@ def reference(
     decided_N = decide(probabilities_NK, classes, positive_class, operating_point)
     column_N = decided_N if positive_class is None else np.full(len(decided_N), classes.index(positive_class))
     score_N = np.sort(np.round(probabilities_NK[np.arange(len(column_N)), column_N].astype(np.float64) * GRID) / GRID)
-    if len(score_N) > KEPT:
-        score_N = np.quantile(score_N, (np.arange(KEPT) + 0.5) / KEPT, method="inverted_cdf")
     counts = np.bincount(decided_N, minlength=len(classes)).tolist()
-    return Reference(scores=tuple(score_N.tolist()), answered=dict(zip(classes, counts, strict=True)))
+    return Reference(scores=tuple(kept(score_N).tolist()), answered=dict(zip(classes, counts, strict=True)))
+
+
+def kept(rising_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """All of up to `KEPT` values, else as many even quantiles."""
+    if len(rising_N) <= KEPT:
+        return rising_N
+    return np.quantile(rising_N, (np.arange(KEPT) + 0.5) / KEPT, method="inverted_cdf")
 
 
 def compare(before: Sample, after: Sample) -> Drift:
@@ -104,7 +109,7 @@ def compare(before: Sample, after: Sample) -> Drift:
     by_class = [np.array([side.answered.get(label, 0) for label in classes], float) for side in (before, after)]
     return Drift(
         n=after.n,
-        scores=shift(*_by_decile(before, after)),
+        scores=shift(*by_decile(before, after)),
         answers=shift(*by_class),
         test=kolmogorov_smirnov(before, after),
     )
@@ -126,7 +131,7 @@ def shift(before_B: NDArray[np.floating], after_B: NDArray[np.floating]) -> Shif
     return Shift(level=level, psi=psi, chance=float(chance), bins=bins)
 
 
-def _by_decile(before: Sample, after: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def by_decile(before: Sample, after: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Images in bins that hold a tenth of those before each; fewer bins where many have the same score."""
     shares = np.arange(1, BINS) / BINS
     edges = np.unique(np.quantile(before.score_N, shares, weights=before.count_N, method="inverted_cdf"))

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ml import appearance, explain, images, onnx_runtime
 from ml.artifact import Card
 from ml.config import Frozen, ServingDevice, Variant
 from ml.decisions import OperatingPoint, decide
-from ml.domain import Domain
+from ml.domain import Domain, is_within
 from ml.errors import BadArtifact, DeviceFault, NoExplanation
 from ml.explain import Head, Seen
 from ml.onnx_runtime import errors
@@ -53,6 +54,7 @@ class Answer(Frozen):
     abstained: bool = False
     prediction_set: tuple[str, ...] | None = None
     in_domain: bool | None = None
+    distances: tuple[float, ...] = Field((), exclude=True)  # the guard's, for whoever watches; no part of what is said
 
 
 class Predictor:
@@ -178,12 +180,11 @@ class Predictor:
         if self.domain is None:
             return answers
         try:
-            is_in_N = self.domain.holds(seen.directions, appearance.figures(batch_NCHW))
+            distances_2N = self.domain.distances(seen.directions, appearance.figures(batch_NCHW))
         except ValueError as error:
             raise BadArtifact(
                 f"The guard of '{self.card.name}' does not fit its graph: {error}. Export the version again."
             ) from error
-        known = [answer.model_copy(update={"in_domain": True}) for answer in answers]
         foreign = Answer(
             label=None,
             probability=None,
@@ -191,9 +192,12 @@ class Predictor:
             decision=None,
             operating_point=self.card.operating_point,
             abstained=True,
-            in_domain=False,
         )
-        return [answer if is_in else foreign for answer, is_in in zip(known, is_in_N.tolist(), strict=True)]
+        is_in_N, pairs_N2 = is_within(distances_2N).tolist(), distances_2N.T.tolist()
+        return [
+            (answer if is_in else foreign).model_copy(update={"in_domain": is_in, "distances": tuple(pair)})
+            for answer, is_in, pair in zip(answers, is_in_N, pairs_N2, strict=True)
+        ]
 
     def judge(self, probabilities_NK: NDArray[np.floating], operating_point: OperatingPoint | None) -> list[Answer]:
         """Probabilities turned into answers at an operating point, which need not be the card's own."""

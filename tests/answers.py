@@ -91,6 +91,7 @@ def guard(version: ModelVersion, figures: int | None = None) -> None:
         path = Path(folder) / domain.NAME
         replace(found[0], reference_MC=found[0].reference_MC[:, :figures]).write(path)
         version.files = {**version.files, domain.NAME: _stored(path)}
+        version.card = {**version.card, "domain": found[1].model_dump(mode="json")}
     db.session.commit()
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from webapp import queue
 from webapp.lately import lately
 from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, RateSearch, Search, Study, db
-from webapp.predictions import drift, feedback, turns
+from webapp.predictions import drift, feedback, incoming, turns
 from webapp.predictions.active import active_model
 from webapp.predictions.history import Counted
 from webapp.predictions.tally import STAGES, Told
@@ -143,7 +143,9 @@ def _watched() -> Iterator[Metric]:
 
 def _drift(version: ModelVersion) -> Iterator[Metric]:
     drifts = lately(f"drift of version {version.id}", lambda: drift.watch(version)).drifts.items()
+    came = lately(f"images of version {version.id}", lambda: incoming.watch(version))
     shifts = [(window, of, getattr(one, of)) for window, one in drifts for of in ("scores", "answers")]
+    shifts += [(window, kind, one.shift) for window, kinds in came.moved.items() for kind, one in kinds.items()]
     yield _by_label(
         "platform_drift_psi",
         "Population stability index of a window against validation",
@@ -155,6 +157,18 @@ def _drift(version: ModelVersion) -> Iterator[Metric]:
         "What the index says beyond chance: 0 none, 1 moderate, 2 large",
         ("version", "window", "of"),
         ((version.id, window, of, LEVELS[shift.level]) for window, of, shift in shifts if shift.level in LEVELS),
+    )
+    yield _by_label(
+        "platform_outside_share",
+        "Share of the images of a window outside the domain",
+        ("version", "window"),
+        ((version.id, window, one.share.value) for window, one in came.outside.items() if one.n),
+    )
+    yield _by_label(
+        "platform_outside_level",
+        "Whether it exceeds that of validation beyond chance: 0 no, 1 it does, 2 by a quarter of all images",
+        ("version", "window"),
+        ((version.id, window, LEVELS[one.level]) for window, one in came.outside.items() if one.level in LEVELS),
     )
     yield _by_label(
         "platform_drift_ks_p_value",

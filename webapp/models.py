@@ -353,6 +353,8 @@ class Prediction(Base):
     probability: Mapped[float | None]
     probabilities: Mapped[dict[str, Any]]
     is_abstained: Mapped[bool] = mapped_column(default=False, server_default=false())
+    embedding_distance: Mapped[float | None]  # the guard's, in parts of its limit; None without a guard
+    look_distance: Mapped[float | None]
     latency_ms: Mapped[float]
     created_at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
     version: Mapped[ModelVersion] = relationship()

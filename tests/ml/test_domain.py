@@ -70,7 +70,23 @@ def test_nearly_all_images_of_the_kind_are_answered_as_without_a_guard(tmp_path:
     assert (rule.n, rule.within >= 0.95) == (60, True)
     plain = Predictor(tmp_path / "model.onnx", predictor.card).answers(images)
     for guarded, answer in zip(answers, plain, strict=True):
-        assert not guarded.in_domain or guarded == answer.model_copy(update={"in_domain": True})
+        told = {"in_domain": True, "distances": guarded.distances}
+        assert not guarded.in_domain or guarded == answer.model_copy(update=told)
+
+
+def test_an_answer_tells_both_distances_in_parts_of_their_limits_and_the_card_those_of_validation(
+    tmp_path: Path,
+) -> None:
+    predictor, rule = fixed(tmp_path)
+    usual, foreign = predictor.answers([draw(True, 32, 1000), noise()])
+    assert max(usual.distances) <= 1 < max(foreign.distances)
+    assert "distances" not in usual.model_dump()
+    assert rule.distances is not None
+    kept_2N = np.array([rule.distances.embedding, rule.distances.look])
+    assert kept_2N.shape == (2, rule.distances.n)
+    assert rule.n == 60
+    assert 0.5 < kept_2N.max() <= 1.5
+    assert Predictor(tmp_path / "model.onnx", predictor.card).answer(noise()).distances == ()
 
 
 @pytest.mark.parametrize("kind", NONSENSE)

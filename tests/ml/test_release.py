@@ -79,6 +79,8 @@ def test_a_release_fixes_on_validation_what_was_asked_for(tmp_path: Path) -> Non
     assert (tmp_path / "version" / "domain.npz").exists()
     assert "domain.npz" in card.files
     assert card.domain
+    assert card.domain.distances
+    assert (card.domain.distances.n, len(card.domain.distances.embedding)) == (20, 20)
     assert card.abstention
     assert (card.abstention.policy.threshold, card.abstention.policy.n) == (card.conformal[1].threshold, 20)
     assert (card.abstention.validation.n, card.abstention.test.n) == (20, 6)

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from tests import factories
 from tests.factories import Auth
 from webapp.datasets import contents
-from webapp.models import ApiToken, Feedback, db, now
+from webapp.models import ApiToken, Feedback, ModelVersion, db, now
 from webapp.predictions import drift, feedback
 
 URL = "/api/v1/predictions"
@@ -51,6 +51,25 @@ def test_each_part_of_the_filter_lets_through_what_it_names(any_app: Flask, any_
     assert asked(client, headers, truth="given") == []
 
 
+def test_images_outside_the_domain_are_found_as_rows_page_and_table(any_app: Flask, any_auth: Auth) -> None:
+    a_past(any_app)
+    with any_app.app_context():
+        row = factories.make_prediction(db.session.query(ModelVersion).one(), request_id="cat-now-0")
+        row.label, row.probability, row.is_abstained = None, None, True
+        db.session.commit()
+    headers, client = any_auth.token("write"), any_auth.client
+    assert asked(client, headers, domain="outside") == ["cat"]
+    assert asked(client, headers, domain="inside") == ["just", "hour", "week"]
+    assert asked(client, headers, domain="") == ["cat", "just", "hour", "week"]
+    any_auth.login("viewer")
+    html = client.get("/predictions/?domain=outside").text
+    assert "cat-now-0" in html
+    assert "just-now" not in html
+    assert '<option value="outside" selected>' in html
+    (only,) = csv.DictReader(io.StringIO(client.get("/predictions/export.csv?domain=outside").text, newline=""))
+    assert (only["request_id"], only["label"]) == ("cat-now-0", "")
+
+
 def test_what_a_version_abstained_from_is_neither_right_nor_wrong(app: Flask, auth: Auth) -> None:
     headers = auth.token("write")
     with app.app_context():
@@ -87,6 +106,7 @@ def test_pages_follow_time_without_gaps_also_where_rows_came_late(any_app: Flask
         ({"since": "yesterday"}, "since"),
         ({"until": "0001-01-01T00:00:00+14:00"}, "until"),
         ({"truth": "maybe"}, "truth"),
+        ({"domain": "near"}, "domain"),
         ({"label": "x" * 201}, "label"),
         ({"cursor": "999"}, "cursor"),
         ({"limit": 0}, "limit"),

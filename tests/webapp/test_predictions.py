@@ -165,6 +165,9 @@ def test_a_page_of_noise_gets_no_label_and_an_image_of_the_kind_does(client: Fla
     assert found == {**nothing, "probabilities": {}, "in_domain": False, "abstained": True}
     with client.application.app_context():
         assert journal().flush()
+        near, far = db.session.scalars(select(Prediction).order_by(Prediction.id))
+        assert 0 < max(near.embedding_distance, near.look_distance) <= 1
+        assert max(far.embedding_distance, far.look_distance) > 1
         assert [row.label for row in db.session.scalars(select(Prediction).order_by(Prediction.id))] == [
             "malignant",
             None,

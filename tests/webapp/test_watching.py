@@ -10,11 +10,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ml import drift as spreads
+from ml import incoming
 from tests import answers, factories
 from tests.factories import Auth
 from tests.webapp.test_metrics import read
 from webapp.models import ModelVersion, Prediction, db, now
 from webapp.predictions import drift, feedback
+from webapp.predictions import incoming as came
 
 
 def with_reference(scores: np.ndarray) -> ModelVersion:
@@ -163,4 +165,99 @@ def test_client_systems_read_the_same_as_json(app: Flask, client: FlaskClient, a
     )
     assert (found["validation_images"], found["drift"]["day"]["scores"]["level"]) == (100, "large")
     silent = client.get("/api/v1/versions/2/watching", headers=headers).json
-    assert silent == {"version": 2, "feedback": 0, "live": {}, "validation_images": None, "drift": {}}
+    nothing = {"live": {}, "drift": {}, "outside": {}, "features": {}}
+    assert silent == {"version": 2, "feedback": 0, "validation_images": None, **nothing}
+
+
+def guarded(**distances: object) -> ModelVersion:
+    """The active version, whose guard saw 200 images of validation; None: it kept no distances."""
+    version = factories.make_activation().version
+    rule = {"n": 200, "within": 0.98, "distances": incoming.Distances.of(usual(200)).model_dump(), **distances}
+    version.card = {**version.card, "domain": rule}
+    db.session.commit()
+    return version
+
+
+def usual(n: int, stretch: float = 1.0) -> np.ndarray:
+    """Distances of images of the kind."""
+    even = (np.arange(n) + 0.5) / n
+    return stretch * np.stack([even, even**2])
+
+
+def come(version: ModelVersion, distances_2N: np.ndarray, days: float = 0) -> None:
+    """Images at these distances, so many days ago; those beyond a limit have no label."""
+    at = now() - datetime.timedelta(days=days, minutes=1)
+    facts = {"version_id": version.id, "user_id": factories.find_user().id, "created_at": at, "latency_ms": 1.0}
+    for embedding, look in distances_2N.T.tolist():
+        is_foreign = max(embedding, look) > 1
+        said = {"label": None if is_foreign else "benign", "probability": None if is_foreign else 0.9}
+        row = {"request_id": "01234567", "image_sha256": "a" * 64, "probabilities": {}, "is_abstained": is_foreign}
+        db.session.add(Prediction(**facts, **said, **row, embedding_distance=embedding, look_distance=look))
+    db.session.commit()
+
+
+def test_images_that_the_guard_refuses_are_seen_though_they_have_no_score(any_context: Flask) -> None:
+    version = guarded()
+    come(version, np.full((2, 120), 1.7))
+    come(version, usual(1_500), days=3)
+    found, scores = came.watch(version), drift.watch(version)
+    assert scores.samples["day"].n == 0
+    assert (found.outside["day"].n, found.outside["day"].outside, found.outside["day"].level) == (120, 120, "large")
+    assert (found.outside["week"].n, found.outside["week"].level) == (1_620, "moderate")
+    assert {kind: one.shift.level for kind, one in found.moved["day"].items()} == {
+        "embedding": "large",
+        "look": "large",
+    }
+    assert {kind: one.shift.level for kind, one in found.moved["week"].items()} == {"embedding": "none", "look": "none"}
+    assert found.moved["week"]["look"].n == 1_620
+
+
+def test_each_distance_drifts_by_itself_inside_the_domain_too(any_context: Flask) -> None:
+    version = guarded()
+    embedding, look = usual(300)
+    come(version, np.stack([0.4 + 0.6 * embedding, look]))
+    found = came.watch(version)
+    assert found.outside["day"].level == "none"
+    assert {kind: one.shift.level for kind, one in found.moved["day"].items()} == {"embedding": "large", "look": "none"}
+    assert found.moved["day"]["embedding"].test.p_value < 1e-6
+
+
+def test_a_guard_of_an_earlier_release_tells_only_how_many_are_outside(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        version = guarded(distances=None)
+        come(version, np.full((2, 60), 1.7))
+    auth.login("viewer")
+    html = client.get("/predictions/watching").text
+    assert "kept no distances" in html
+    assert re.search(r'domain=outside">60 of 60</a>, <strong>100.0', html)
+    headers = auth.token("predict")
+    assert ("platform_drift_psi", "look", "1", "day") not in read(client, headers)
+    assert read(client, headers)["platform_outside_share", "1", "day"] == 1
+
+
+def test_a_version_without_a_guard_says_so(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        factories.make_activation()
+    auth.login("viewer")
+    assert "has no guard" in client.get("/predictions/watching").text
+
+
+def test_foreign_images_and_drifting_features_are_on_the_page_in_json_and_in_metrics(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        come(guarded(), usual(100, stretch=2))
+    auth.login("viewer")
+    html = client.get("/predictions/watching").text
+    assert "of 200 images of validation 2.0" in html
+    assert "large drift" in html
+    found = client.get("/api/v1/versions/1/watching", headers=auth.token("write")).json
+    assert (found["outside"]["day"]["level"], found["outside"]["day"]["outside"]) == ("large", 50)
+    assert found["features"]["week"]["look"]["shift"]["level"] == "large"
+    metrics = read(client, auth.token("predict"))
+    assert metrics["platform_outside_share", "1", "day"] == 0.5
+    assert metrics["platform_outside_level", "1", "week"] == 2
+    assert metrics["platform_drift_level", "embedding", "1", "week"] == 2
+    assert metrics["platform_drift_psi", "look", "1", "day"] == found["features"]["day"]["look"]["shift"]["psi"]

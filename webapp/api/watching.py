@@ -7,13 +7,14 @@ from typing_extensions import TypedDict
 
 from ml.config import Variant
 from ml.drift import Drift
+from ml.incoming import Moved, Outside
 from ml.intervals import Score
 from webapp.api import sent
 from webapp.api.bodies import asks, takes
 from webapp.api.schemas import moment
 from webapp.api.shapes import Dumped, Moment, Page, Probability
 from webapp.models import Feedback, Prediction
-from webapp.predictions import drift, feedback, history
+from webapp.predictions import drift, feedback, history, incoming
 from webapp.predictions.feedback import SCORES
 from webapp.registry import service as registry
 from webapp.security import actor, allow
@@ -67,13 +68,18 @@ class AllTold(TypedDict):
 
 
 class Watching(TypedDict):
-    """How right the answers were where the truth is known, and how each window drifted from validation."""
+    """How right the answers were where the truth is known, and how each window drifted from validation.
+
+    Of a version without a guard `outside` and `features` are empty.
+    """
 
     version: int
     feedback: int
     live: dict[str, Annotated[dict[str, Any], Dumped(Score)] | None]
     validation_images: int | None
     drift: dict[str, Annotated[dict[str, Any], Dumped(Drift)]]
+    outside: dict[str, Annotated[dict[str, Any], Dumped(Outside)]]
+    features: dict[str, dict[str, Annotated[dict[str, Any], Dumped(Moved)]]]
 
 
 @bp.get("/predictions")
@@ -100,6 +106,7 @@ def watch_version(version_id: int) -> Watching:
     """How right the answers were where the truth is known, and how each window drifted from validation."""
     version = registry.get(version_id)
     live, watched = next(iter(feedback.live_scores(version.id)), None), drift.watch(version)
+    came = incoming.watch(version)
     scores = {name: getattr(live, name) for name in SCORES} if live else {}
     return {
         "version": version.id,
@@ -107,6 +114,10 @@ def watch_version(version_id: int) -> Watching:
         "live": {name: score and score.model_dump() for name, score in scores.items()},
         "validation_images": watched.reference.n if watched.reference else None,
         "drift": {window: one.model_dump() for window, one in watched.drifts.items()},
+        "outside": {window: one.model_dump() for window, one in came.outside.items()},
+        "features": {
+            window: {kind: one.model_dump() for kind, one in kinds.items()} for window, kinds in came.moved.items()
+        },
     }
 
 

@@ -52,6 +52,7 @@ class Filter(Frozen):
     version: Id | None = None
     label: Text | None = None
     decision: Text | None = None
+    domain: Literal["inside", "outside"] | None = None
     truth: Literal["given", "missing", "right", "wrong"] | None = None
     token: Id | None = None
     user: Id | None = None
@@ -64,6 +65,7 @@ class Filter(Frozen):
             "version": Prediction.version_id == self.version,
             "label": Prediction.label == self.label,
             "decision": and_(Prediction.label == self.decision, Prediction.is_abstained.is_(False)),
+            "domain": Prediction.label.is_(None) if self.domain == "outside" else Prediction.label.is_not(None),
             "truth": _truth(self.truth),
             "token": Prediction.token_id == self.token,
             "user": Prediction.user_id == self.user,

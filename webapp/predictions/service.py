@@ -9,6 +9,7 @@ from typing import IO
 from flask import current_app, g
 
 from ml.errors import BadImage, DeviceFault, NoExplanation
+from ml.incoming import KINDS
 from ml.serving import Answer
 from webapp.errors import Conflict, Invalid, TooLarge, Unavailable
 from webapp.models import now
@@ -17,6 +18,8 @@ from webapp.predictions.active import Loaded, active_model
 from webapp.predictions.journal import Values, journal
 from webapp.predictions.rounds import rounds
 from webapp.security import Actor
+
+DISTANCES = tuple(f"{kind}_distance" for kind in KINDS)
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def _answer(loaded: Loaded, upload: Upload, actor: Actor, max_mb: int, explains:
         "probability": answer.probability,
         "probabilities": answer.probabilities,
         "is_abstained": answer.abstained,
+        **dict(zip(DISTANCES, answer.distances or (None, None), strict=True)),
         "latency_ms": 1000 * whole_s,
         "created_at": now(),
     }

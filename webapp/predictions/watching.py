@@ -6,7 +6,7 @@ from flask import Blueprint, Response, render_template, request, stream_with_con
 
 from ml.drift import LARGE, LEAST, MODERATE, histogram
 from webapp import spreadsheet
-from webapp.predictions import drift, feedback, history
+from webapp.predictions import drift, feedback, history, incoming
 from webapp.registry import service as registry
 from webapp.security import allow
 
@@ -14,6 +14,7 @@ bp = Blueprint("watching", __name__, url_prefix="/predictions")
 ANSWERS_A_PAGE = 50
 BINS_SHOWN = 20
 CLASSES_SHOWN = 20
+DOMAINS = {"inside": "inside, or not looked at", "outside": "outside"}
 TRUTHS = {"given": "known", "missing": "not known", "right": "as answered", "wrong": "other than answered"}
 
 
@@ -38,6 +39,7 @@ def _choices() -> dict[str, dict[Any, str]]:
     return {
         "version": _versions(),
         "decision": {label: label for label in labels},
+        "domain": DOMAINS,
         "truth": TRUTHS,
         "user": {account.id: account.email for account in accounts},
         "token": {token.id: f"{token.name} ({token.user.email})" for token in tokens},
@@ -70,6 +72,7 @@ def report() -> str:
         version=version,
         choices=_versions(),
         watched=watched,
+        came=incoming.watch(version) if version else None,
         **(_charts(watched) if watched else {}),
         live=feedback.live_scores(),
         least=LEAST,
