@@ -162,9 +162,9 @@ def kolmogorov_tail(x: float) -> float:
     return float(np.clip(2 * ((-1.0) ** (j_M - 1) * np.exp(-2 * (j_M * x) ** 2)).sum(), 0, 1))
 
 
-def histogram(sample: Sample, bins: int = 20) -> list[float]:
-    """The share of images in each of `bins` equal parts of [0, 1]."""
-    counts_B, _ = np.histogram(sample.score_N, bins, (0, 1), weights=sample.count_N)
+def histogram(sample: Sample, bins: int = 20, most: float = 1.0) -> list[float]:
+    """The share of images in each of `bins` equal parts from 0 to `most`; what is more is in the last one."""
+    counts_B, _ = np.histogram(sample.score_N.clip(max=most), bins, (0, most), weights=sample.count_N)
     return [float(count) / max(1, sample.n) for count in counts_B]
 
 

@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         3, ge=1, description="Workers that one job may lose in a row; each epoch begins a new count"
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe log line; `INFO` has one for each request")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line; `INFO` has one for each request"
+    )
 
     @field_validator("data_dir", "cache_dir", "weights_dir", "datasets_dir")
     @classmethod

@@ -253,6 +253,10 @@ def test_foreign_images_and_drifting_features_are_on_the_page_in_json_and_in_met
     html = client.get("/predictions/watching").text
     assert "of 200 images of validation 2.0" in html
     assert "large drift" in html
+    chart = json.loads(re.search(r'data-chart-of="look">(.*?)</script>', html)[1])
+    assert [line["name"] for line in chart["lines"]] == ["Validation", "24 hours", "7 days"]
+    assert sum(chart["lines"][0]["values"][:10]) == pytest.approx(1)  # within the limit
+    assert sum(chart["lines"][1]["values"]) == pytest.approx(1)
     found = client.get("/api/v1/versions/1/watching", headers=auth.token("write")).json
     assert (found["outside"]["day"]["level"], found["outside"]["day"]["outside"]) == ("large", 50)
     assert found["features"]["week"]["look"]["shift"]["level"] == "large"

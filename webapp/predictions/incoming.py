@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from ml.domain import DomainRule
 from ml.drift import Sample
-from ml.incoming import GRID, KINDS, Distances, Kind, Moved, Outside, counted, moved, outside
+from ml.incoming import GRID, KINDS, Kind, Moved, Outside, counted, moved, outside
 from webapp.models import ModelVersion, Prediction, db, now
 from webapp.predictions.drift import WINDOWS
 
@@ -23,24 +23,27 @@ class Incoming:
 
     rule: DomainRule | None
     outside: dict[str, Outside]
+    samples: dict[str, dict[Kind, Sample]]
     moved: dict[str, dict[Kind, Moved]]
 
 
 def watch(version: ModelVersion) -> Incoming:
     """How many images of each window lay outside the domain, and how far their distances moved."""
     if not version.card.get("domain"):
-        return Incoming(None, {}, {})
+        return Incoming(None, {}, {}, {})
     rule, until = DomainRule.model_validate(version.card["domain"]), now()
     since = {name: until - length for name, length in WINDOWS.items()}
     counts = {name: _counts(version, moment) for name, moment in since.items()}
     shares = {name: outside(n - labelled, n, rule.n, rule.within) for name, (n, labelled) in counts.items()}
-    return Incoming(
-        rule, shares, {name: _moved(version, rule.distances, at) for name, at in since.items() if rule.distances}
-    )
-
-
-def _moved(version: ModelVersion, kept: Distances, since: datetime.datetime) -> dict[Kind, Moved]:
-    return {kind: moved(kept.sample(kind), _distances(version, kind, since)) for kind in KINDS}
+    kept = rule.distances
+    if kept is None:
+        return Incoming(rule, shares, {}, {})
+    samples = {name: {kind: _distances(version, kind, at) for kind in KINDS} for name, at in since.items()}
+    shifts = {
+        name: {kind: moved(kept.sample(kind), sample) for kind, sample in kinds.items()}
+        for name, kinds in samples.items()
+    }
+    return Incoming(rule, shares, samples, shifts)
 
 
 def _counts(version: ModelVersion, since: datetime.datetime) -> tuple[int, int]:
