@@ -36,6 +36,6 @@ def find(work: Work) -> None:
 
 def _report(work: Work, progress: Progress) -> None:
     if progress.epoch == 0:
-        work.attempt.report(phase=f"preparing images: {progress.prepared:.0%}")
+        work.attempt.report(phase=f"preparing images: {progress.prepared:.0%}", device=progress.device)
     else:
         work.attempt.report(progress=progress.step / progress.steps, phase=f"step {progress.step} of {progress.steps}")

@@ -118,7 +118,7 @@ def _checkpoint(work: Work, stack: contextlib.ExitStack, sha256: str) -> Path | 
 def _report_training(work: Work, attempt_number: int, progress: Progress) -> None:
     """Keeps an epoch that ended, then notes where training stands, which may raise."""
     if progress.epoch == 0:
-        work.attempt.report(phase=f"preparing images: {progress.prepared:.0%}")
+        work.attempt.report(phase=f"preparing images: {progress.prepared:.0%}", device=progress.device)
         return
     if progress.epoch_result:
         _save_epoch(work, attempt_number, progress.epoch_result)

@@ -74,6 +74,7 @@ class Card(Frozen):
     device: str
     precision: str | None = None  # of the forward pass; None on a card of a release that did not note it
     compiled_epochs: int = 0
+    threads: int | None = None  # of the processor; None on a GPU, and on a card of a release that did not note them
     wall_s: float
     energy_j: float | None = None  # of the processors, in a run of one attempt; None where it is not known
     code: CodeVersion | None = None  # None on a card of a release that did not note it

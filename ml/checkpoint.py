@@ -19,7 +19,7 @@ class Checkpoint:
     """All that `ml.training.fit` needs to go on as if it had never stopped."""
 
     run: dict[str, Any]  # what makes it this run: format, configuration, classes, data set
-    position: dict[str, int]  # epochs done, steps done, epochs done by compiled steps
+    position: dict[str, int]  # epochs and steps done, epochs by compiled steps; threads (0 on a GPU)
     model: dict[str, Any]
     average: dict[str, Any]  # of the weights; empty where the run keeps none
     optimizer: dict[str, Any]

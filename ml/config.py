@@ -155,6 +155,13 @@ class TrainConfig(Frozen):
         title="Devices",
         description="GPUs of one machine that share each batch, or with 'cpu' processes; the result is that of one",
     )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        title="Threads",
+        description="Of a processor that trains; 0 = the worker's own. Equal bits need an equal number",
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         title="Precision",

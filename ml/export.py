@@ -78,6 +78,7 @@ def export(
         device=fitted.device,
         precision=fitted.precision,
         compiled_epochs=fitted.compiled_epochs,
+        threads=fitted.threads,
         wall_s=fitted.wall_s,
         energy_j=fitted.energy_j,
         code=code_version(),

@@ -30,7 +30,7 @@ class Progress(Frozen):
     step: int
     steps: int
     images_per_s: float
-    device: str
+    device: str | None = None  # in words, while images are prepared
     step_s: float | None = None  # unknown before the first step
     epoch_s: float | None = None  # what the epoch before took, with its validation
     prepared: float = 1.0

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ml import training
+from ml import threads, training
 from ml.config import TrainConfig
 from ml.errors import BadConfig
 from ml.inputs import Pairs
@@ -43,7 +43,16 @@ def find_rate(
     `report` is called at every step, as epoch 1 of 1, and may raise to stop the test. Raises BadConfig.
     """
     tested = config.model_copy(update=_CHANGES)
-    run = training.begin(tested, manifest, packs, scratch, report, resolve_version, weights_dir, default_device)
+    with threads.counted(config.threads):
+        run = training.begin(tested, manifest, packs, scratch, report, resolve_version, weights_dir, default_device)
+        losses = _losses(run, report)
+    if not losses:
+        raise BadConfig("The loss of the first step is not a number, at any rate. Start from other initial weights.")
+    return curve_of(losses)
+
+
+def _losses(run: Run, report: Report) -> list[float]:
+    """Of each step, before it, until the loss has diverged."""
     run.schedule = rising(run.optimizer, HIGHEST_RATE / LOWEST_RATE, STEPS)
     run.network.train()
     losses: list[float] = []
@@ -57,9 +66,7 @@ def find_rate(
             report(_progress(run, len(losses), started_s))
             if has_diverged(smooth(losses)):
                 break
-    if not losses:
-        raise BadConfig("The loss of the first step is not a number, at any rate. Start from other initial weights.")
-    return curve_of(losses)
+    return losses
 
 
 def _batches(run: Run) -> Pairs:
@@ -71,6 +78,4 @@ def _batches(run: Run) -> Pairs:
 def _progress(run: Run, step: int, started_s: float) -> Progress:
     step_s = (time.monotonic() - started_s) / step
     images_per_s = min(run.config.batch_size, len(run.inputs.labels())) / step_s
-    return Progress(
-        epoch=1, epochs=1, step=step, steps=STEPS, images_per_s=images_per_s, device=str(run.device), step_s=step_s
-    )
+    return Progress(epoch=1, epochs=1, step=step, steps=STEPS, images_per_s=images_per_s, step_s=step_s)

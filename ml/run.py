@@ -23,7 +23,7 @@ from ml.progress import EpochResult, Progress, Report
 from ml.selection import best_epoch, last_gain
 from ml.share import ALONE, Share
 
-_MAY_CHANGE = {"devices", "compile"}  # of the configuration, between the attempts of a run
+_MAY_CHANGE = {"devices", "compile", "threads"}  # of the configuration, between the attempts of a run
 
 
 class Run:
@@ -51,6 +51,7 @@ class Run:
         self.schedule = optimization.schedule_of(config, self.optimizer, self.steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.compilation, self.compiled_epochs = Compilation(config, network, device), 0
+        self.threads = torch.get_num_threads() * share.size if device.type == "cpu" else 0
         self.history: list[EpochResult] = []
         self.best: dict[str, Any] = {"epoch": 0, "model": {}}
         self.identity = {
@@ -75,7 +76,6 @@ class Run:
             step_s=min(self.config.batch_size, len(self.inputs.labels())) / images_per_s,
             epoch_s=self.history[-1].seconds if self.history else None,
             images_per_s=images_per_s,
-            device=str(self.device),
             epoch_result=result,
         )
 
@@ -195,6 +195,7 @@ class Run:
                 "epochs": len(self.history),
                 "steps": len(self.history) * self.steps,
                 "compiled_epochs": self.compiled_epochs,
+                "threads": self.threads,
             },
             model=self.network.body.state_dict(),
             average={} if self.average is None else self.average.state_dict(),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ml import checkpoint, compilation, device, loader, networks, peers, precision, weights
+from ml import checkpoint, compilation, device, loader, networks, peers, precision, threads, weights
 from ml.checkpoint import Checkpoint
 from ml.config import Split, TrainConfig
 from ml.energy import EnergyMeter
@@ -41,6 +41,7 @@ class Fitted:
     compiled_epochs: int
     wall_s: float
     energy_j: float | None = None  # of the processors; None where not counted, on a GPU, and after a resumption
+    threads: int | None = None  # of the processor; None on a GPU
 
 
 def fit(
@@ -59,32 +60,35 @@ def fit(
 
     What is best says `ml.selection`. `report` is called at every step, also of a download and of validation, and may
     raise to stop the run; `save_checkpoint` gets the file and the number of each epoch, before the epoch is reported.
-    Resumed from such a file with the same configuration, a run on a CPU ends with the same bits.
+    Resumed from such a file with the same configuration, a run on a CPU ends with the same bits, in as many threads as
+    it began with: those that the configuration names, else those that torch has here.
     """
     started_s, meter = time.monotonic(), EnergyMeter()
     saved = checkpoint.load(resume_from) if resume_from is not None else None
-    start = _start(config, manifest, packs, scratch, report, saved, resolve_version, weights_dir, default_device)
-    metered = functools.partial(_report_metered, meter, report)
-    task = Task(_follow, (config, manifest, start.dtype, scratch.absolute(), start.train.labels_N, resume_from))
-    with peers.beside(config.devices, start.device, scratch, task) as share:
-        run = start.run(share)
-        earlier_s = sum(result.seconds for result in run.history)
-        while share.next_epoch(run.next_epoch(), start.device):
-            result = run.epoch(metered)
-            checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
-            save_checkpoint(scratch / "checkpoint.pt", result.number)
-            report(run.progress(run.steps, result.images_per_s, result))
+    with threads.counted((saved.position.get("threads") if saved else 0) or config.threads):
+        start = _start(config, manifest, packs, scratch, report, saved, resolve_version, weights_dir, default_device)
+        metered = functools.partial(_report_metered, meter, report)
+        task = Task(_follow, (config, manifest, start.dtype, scratch.absolute(), start.train.labels_N, resume_from))
+        with peers.beside(config.devices, start.device, scratch, task) as share:
+            run = start.run(share)
+            earlier_s = sum(result.seconds for result in run.history)
+            while share.next_epoch(run.next_epoch(), start.device):
+                result = run.epoch(metered)
+                checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
+                save_checkpoint(scratch / "checkpoint.pt", result.number)
+                report(run.progress(run.steps, result.images_per_s, result))
+        described = device.describe(start.device, config.devices)
     wall_s = earlier_s + time.monotonic() - started_s
-    energy_j = meter.joules() if saved is None and start.device.type == "cpu" else None
     return Fitted(
         run.best_network(),
         run.history,
         run.best["epoch"],
-        device.describe(start.device, config.devices),
+        described,
         precision.name(start.dtype),
         run.compiled_epochs,
         wall_s,
-        energy_j,
+        meter.joules() if saved is None and start.device.type == "cpu" else None,
+        run.threads or None,
     )
 
 
@@ -214,7 +218,8 @@ def _cached(
 
 
 def _report_prepared(config: TrainConfig, chosen: torch.device, report: Report, share: float) -> None:
-    report(Progress(epoch=0, epochs=config.epochs, step=0, steps=0, images_per_s=0, device=str(chosen), prepared=share))
+    told = device.describe(chosen, config.devices)
+    report(Progress(epoch=0, epochs=config.epochs, step=0, steps=0, images_per_s=0, device=told, prepared=share))
 
 
 def _report_metered(meter: EnergyMeter, report: Report, progress: Progress) -> None:

@@ -320,6 +320,25 @@ def test_ten_kills_at_random_moments_leave_the_bits_of_a_run_that_nobody_touched
 
 
 @pytest.mark.slow
+def test_a_run_that_a_worker_with_fewer_threads_takes_up_ends_with_the_same_bits(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    same = {"epochs": 12, "image_size_px": 64, "batch_size": 16}
+    worker, _ = processes.warm_worker(OMP_NUM_THREADS="2"), processes.janitor()
+    untouched = queue_experiment(researcher, dataset, **same)
+    wait_for(untouched, lambda row: row.status == "succeeded")
+    handed_over = queue_experiment(researcher, dataset, **same)
+    wait_for(handed_over, has_epochs(2))
+    worker.terminate()
+    wait_for(handed_over, lambda row: row.status == "queued")
+    processes.warm_worker(OMP_NUM_THREADS="1")
+    wait_for(handed_over, lambda row: row.status == "succeeded")
+    assert len({epoch.attempt for epoch in handed_over.epochs}) == 2
+    assert handed_over.device.endswith("2 threads")
+    assert handed_over.version.files["state_dict.safetensors"] == untouched.version.files["state_dict.safetensors"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_cancelled_experiment_can_be_resumed_to_its_end_even_without_its_checkpoint(
     processes: Processes, researcher: User, dataset: Dataset, context: Flask, is_lost: bool

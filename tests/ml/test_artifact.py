@@ -48,11 +48,11 @@ def test_a_card_keeps_what_validation_fixed_and_an_older_card_has_none_of_it(tmp
     assert (Card.model_validate(old).temperature, Card.model_validate(old).conformal) == (None, ())
 
 
-def test_a_card_of_before_code_energy_and_precision_were_noted_still_loads() -> None:
+def test_a_card_of_before_code_energy_precision_and_threads_were_noted_still_loads() -> None:
     old = small_version.card().model_dump(mode="json")
-    del old["code"], old["energy_j"], old["precision"], old["dataset"]["number"]
+    del old["code"], old["energy_j"], old["precision"], old["threads"], old["dataset"]["number"]
     card = Card.model_validate(old)
-    assert (card.code, card.energy_j, card.precision, card.dataset.number) == (None, None, None, None)
+    assert (card.code, card.energy_j, card.precision, card.threads, card.dataset.number) == (None,) * 5
 
 
 @pytest.mark.parametrize("name", FILES)

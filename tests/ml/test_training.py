@@ -158,6 +158,52 @@ def test_a_resumed_run_keeps_the_precision_in_which_it_began(tmp_path: Path, mon
     assert checkpoint.load(kept).run["precision"] == "bfloat16"
 
 
+def test_a_run_keeps_its_number_of_threads_on_workers_that_have_others(tmp_path: Path) -> None:
+    data, own = small_dataset.build(tmp_path / "data", train=16), torch.get_num_threads()
+    config = _config(epochs=3, image_size_px=64, batch_size=16)
+
+    def fit_in(threads: int, name: str, resume_from: Path | None = None) -> Fitted:
+        """Of a worker that has so many; the checkpoint of each epoch lies under its number."""
+        torch.set_num_threads(threads)
+        kept = tmp_path / f"{name}-kept"
+        kept.mkdir()
+        fitted = _fit(
+            config, data, tmp_path / name, lambda _: None, lambda path, n: shutil.copy(path, kept / f"{n}"), resume_from
+        )
+        assert torch.get_num_threads() == threads
+        return fitted
+
+    try:
+        whole, other = fit_in(2, "whole"), fit_in(1, "other")
+        taken_up = fit_in(1, "second", tmp_path / "whole-kept/1")
+        again = fit_in(4, "third", tmp_path / "second-kept/2")
+    finally:
+        torch.set_num_threads(own)
+    assert not same_bits(whole, other)  # else this test says nothing
+    assert same_bits(whole, taken_up)
+    assert same_bits(whole, again)
+    assert (whole.threads, other.threads, again.threads) == (2, 1, 2)
+    assert again.device.endswith("2 threads")
+
+
+def same_bits(one: Fitted, other: Fitted) -> bool:
+    pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
+    return all(torch.equal(mine, others) for mine, others in pairs)
+
+
+def test_a_configuration_names_its_number_of_threads_and_a_checkpoint_of_before_has_none(tmp_path: Path) -> None:
+    data, kept = small_dataset.build(tmp_path / "data"), tmp_path / "kept.pt"
+    named = torch.get_num_threads() + 1
+    fitted = _fit(
+        _config(threads=named), data, tmp_path / "a", save_checkpoint=lambda path, epoch: shutil.copy(path, kept)
+    )
+    assert fitted.threads == named
+    saved = checkpoint.load(kept)
+    del saved.position["threads"]
+    checkpoint.save(saved, kept)
+    assert _fit(_config(), data, tmp_path / "b", resume_from=kept).threads == torch.get_num_threads()
+
+
 def test_another_seed_trains_other_weights(tmp_path: Path) -> None:
     data = small_dataset.build(tmp_path / "data")
     one, other = (_fit(_config(seed=seed), data, tmp_path / str(seed)).network.body.state_dict() for seed in (1, 2))

@@ -23,6 +23,25 @@ def test_run_again_queues_the_same_configuration_on_the_same_data(app: Flask, cl
         assert again.config == first.config
 
 
+def test_a_run_again_takes_the_threads_of_the_first_and_is_held_against_it(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        first = factories.make_experiment(status="succeeded", progress=1.0)
+        version = factories.make_version(first)
+        version.card = {**version.card, "threads": 3}
+        db.session.commit()
+    auth.login()
+    client.post("/experiments/1/again", data=auth.form())
+    with app.app_context():
+        again = db.session.get_one(Experiment, 2)
+        assert again.config == {**db.session.get_one(Experiment, 1).config, "threads": 3}
+        version = factories.make_version(again)
+        version.card = {**version.card, "threads": 2}
+        db.session.commit()
+    assert "Threads 3 2" in plain(client.get("/versions/2").text)
+
+
 def test_only_what_succeeded_is_run_again_and_not_by_a_viewer(app: Flask, client: FlaskClient, auth: Auth) -> None:
     with app.app_context():
         factories.make_experiment(status="failed")

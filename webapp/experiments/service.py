@@ -42,7 +42,10 @@ def check_initial_weights(config: TrainConfig) -> None:
 
 
 def run_again(experiment: Experiment, user: User) -> Experiment:
-    """A queued experiment of the same configuration on the same version of the data. Raises Conflict, Invalid."""
+    """A queued experiment of the same configuration on the same version of the data, in as many threads as the first.
+
+    Raises Conflict, Invalid.
+    """
     if experiment.status != "succeeded":
         raise Conflict(
             f"Experiment {experiment.id} is {experiment.status}; only one that has succeeded can be run again."
@@ -53,6 +56,8 @@ def run_again(experiment: Experiment, user: User) -> Experiment:
             "the splits of the data set instead. Begin the study again on the form of a new experiment."
         )
     config = TrainConfig.model_validate(experiment.config)
+    if experiment.version and experiment.version.card.get("threads"):
+        config = config.model_copy(update={"threads": experiment.version.card["threads"]})
     plain = experiment.name.removesuffix(AGAIN)
     return create(experiment.dataset_id, plain[: 200 - len(AGAIN)] + AGAIN, config, user)
 

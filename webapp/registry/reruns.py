@@ -59,9 +59,12 @@ def _first_run(experiment: Experiment) -> ModelVersion | None:
 
 
 def _settled(config: dict[str, Any]) -> TrainConfig | dict[str, Any]:
-    """With the defaults of fields that a release added since; as it is where today's limits refuse it."""
+    """With the defaults of fields that a release added since; as it is where today's limits refuse it.
+
+    Without the number of threads, which a run again takes from the card.
+    """
     try:
-        return TrainConfig.model_validate(config)
+        return TrainConfig.model_validate(config).model_copy(update={"threads": 0})
     except ValidationError:
         return config
 
@@ -69,6 +72,7 @@ def _settled(config: dict[str, Any]) -> TrainConfig | dict[str, Any]:
 def _differences(first: dict[str, Any], this: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Device, precision, code and packages, where both cards name them and they are not the same."""
     told = [(title, first.get(title.lower()), this.get(title.lower())) for title in ("Device", "Precision")]
+    told.append(("Threads", str(first.get("threads") or ""), str(this.get("threads") or "")))
     told.append(("Compiled epochs", str(first.get("compiled_epochs", 0)), str(this.get("compiled_epochs", 0))))
     for title, name in (("Code", "commit"), ("Sources", "sources_sha256")):
         told.append((title, (first.get("code") or {}).get(name), (this.get("code") or {}).get(name)))
