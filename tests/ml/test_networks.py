@@ -62,6 +62,39 @@ def test_a_feature_extractor_learns_only_its_classifier(name: str) -> None:
     assert all(key.startswith("classifier.") for key in learning)
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    ("fields", "learning"),
+    [
+        ({"trainable_stages": 0}, 0),
+        ({"trainable_stages": 0, "unfreeze_epochs": 1}, 0),
+        ({"trainable_stages": 2}, 2),
+        ({"trainable_stages": 4, "layer_decay": 0.5}, 4),
+        ({"layer_decay": 0.9}, 5),
+        ({"unfreeze_epochs": 1}, 5),
+    ],
+)
+def test_stages_of_mobilenet_learn_where_a_setting_of_the_stages_asks_for_it(
+    name: str, fields: dict[str, object], learning: int
+) -> None:
+    config = TrainConfig.model_validate({"network": name, "initial_weights": "imagenet", **fields})
+    network = networks.build(config, 2)
+    depths = {networks.depth_of(config, key) for key, value in network.body.named_parameters() if value.requires_grad}
+    assert depths == set(range(learning + 1))
+    assert network.has_frozen_features == (learning == 0)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "mobilenet_v3_large"])
+def test_a_stage_of_mobilenet_is_what_works_at_one_resolution(name: str) -> None:
+    network = networks.build(_config(name), 2).eval()
+    found: dict[int, set[int]] = {}
+    for number, block in enumerate(network.body.features):
+        depth = networks.depth_of(_config(name), f"features.{number}.")
+        block.register_forward_hook(lambda _, __, out, at=depth: found.setdefault(at, set()).add(out.shape[-1]))
+    network(torch.zeros(1, 3, 224, 224, dtype=torch.uint8))
+    assert found == {depth: {side} for depth, side in zip((5, 4, 3, 2, 1), (112, 56, 28, 14, 7), strict=True)}
+
+
 @pytest.mark.parametrize(("stages", "first"), [(5, "conv1"), (4, "layer1"), (2, "layer3"), (0, "fc")])
 def test_resnet18_learns_its_last_stages(stages: int, first: str) -> None:
     network = networks.build(_config("resnet18", initial_weights="imagenet", trainable_stages=stages), 2)

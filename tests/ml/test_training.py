@@ -270,6 +270,26 @@ def test_a_run_goes_on_in_a_release_that_has_more_settings(tmp_path: Path) -> No
         _fit(config, data, tmp_path / "c", resume_from=kept)
 
 
+def test_what_of_a_feature_extractor_is_to_learn_does_learn(tmp_path: Path) -> None:
+    donor = _donor("mobilenet_v3_small")
+    save_file(donor, tmp_path / "donor.safetensors")
+    fields = {"network": "mobilenet_v3_small", "initial_weights": "file:donor.safetensors", "trainable_stages": 2}
+    fitted = _fit(_config(**fields), small_dataset.build(tmp_path / "data"), tmp_path / "run", weights_dir=tmp_path)
+    after = fitted.network.body.state_dict()
+    moved = {int(name.split(".")[1]) for name in donor if name.startswith("f") and not after[name].equal(donor[name])}
+    assert moved == set(range(4, 13))
+
+
+def test_a_checkpoint_of_a_release_in_which_other_weights_learned_is_refused(tmp_path: Path) -> None:
+    data, kept = small_dataset.build(tmp_path / "data"), tmp_path / "kept.pt"
+    _fit(_config(), data, tmp_path / "a", save_checkpoint=lambda path, epoch: shutil.copy(path, kept))
+    saved = checkpoint.load(kept)
+    del saved.optimizer["param_groups"][-1]
+    checkpoint.save(saved, kept)
+    with pytest.raises(BadConfig, match="while other weights learned"):
+        _fit(_config(), data, tmp_path / "b", resume_from=kept)
+
+
 def test_a_resumed_run_of_the_fast_preset_ends_with_the_same_bits(tmp_path: Path) -> None:
     data, kept = small_dataset.build(tmp_path / "data", train=12), tmp_path / "kept.pt"
     fields = presets()["cnn-fast"].config.model_dump()
