@@ -76,7 +76,8 @@ class Card(Frozen):
     compiled_epochs: int = 0
     threads: int | None = None  # of the processor; None on a GPU, and on a card of a release that did not note them
     wall_s: float
-    energy_j: float | None = None  # of the processors, in a run of one attempt; None where it is not known
+    energy_j: float | None = None  # of all attempts; None where one could not read it
+    energy_of: tuple[str, ...] = ("processors",)  # what was counted; releases before counted nothing else
     code: CodeVersion | None = None  # None on a card of a release that did not note it
     packages: dict[str, str]  # name -> version
     created_at: AwareDatetime

@@ -1,7 +1,7 @@
 """The state of a run at the end of an epoch, in one file that holds tensors and plain values only."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Checkpoint:
     rng: dict[str, Any]
     history: list[dict[str, Any]]
     best: dict[str, Any]
+    energy: dict[str, float | None] = field(default_factory=dict)  # sums of `ml.energy`; empty where none were kept
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:

@@ -80,7 +80,7 @@ def export(
         compiled_epochs=fitted.compiled_epochs,
         threads=fitted.threads,
         wall_s=fitted.wall_s,
-        energy_j=fitted.energy_j,
+        **({"energy_j": fitted.energy.joules, "energy_of": fitted.energy.parts} if fitted.energy else {}),
         code=code_version(),
         packages=_packages(),
         created_at=datetime.now(UTC),

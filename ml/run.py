@@ -15,6 +15,7 @@ from ml.checkpoint import Checkpoint
 from ml.compilation import Compilation
 from ml.config import TrainConfig
 from ml.convolution import quick_weight_gradients
+from ml.energy import Sums
 from ml.errors import BadConfig
 from ml.inputs import Inputs
 from ml.manifest import Manifest
@@ -188,7 +189,8 @@ class Run:
         self.network.body.load_state_dict(self.best["model"])
         return self.network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self, energy: Sums) -> Checkpoint:
+        """All that the run is now; `energy` are the sums of its attempts."""
         return Checkpoint(
             run=self.identity | {"precision": precision.name(self.dtype)},
             position={
@@ -205,6 +207,7 @@ class Run:
             rng={"torch": torch.get_rng_state(), "loader": self.generator.get_state(), "cuda": _cuda_rng_states()},
             history=[result.model_dump() for result in self.history],
             best=self.best,
+            energy=energy,
         )
 
     def restore(self, saved: Checkpoint) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ml import checkpoint, compilation, device, loader, networks, peers, precision, threads, weights
 from ml.checkpoint import Checkpoint
 from ml.config import Split, TrainConfig
-from ml.energy import EnergyMeter
+from ml.energy import Energy, EnergyMeter, counters_of
 from ml.errors import BadConfig
 from ml.images import InputSpec
 from ml.inputs import Pictures, inputs_of
@@ -40,7 +40,7 @@ class Fitted:
     precision: str
     compiled_epochs: int
     wall_s: float
-    energy_j: float | None = None  # of the processors; None where not counted, on a GPU, and after a resumption
+    energy: Energy | None = None  # of all attempts; None where one could not read it
     threads: int | None = None  # of the processor; None on a GPU
 
 
@@ -63,10 +63,12 @@ def fit(
     Resumed from such a file with the same configuration, a run on a CPU ends with the same bits, in as many threads as
     it began with: those that the configuration names, else those that torch has here.
     """
-    started_s, meter = time.monotonic(), EnergyMeter()
+    started_s = time.monotonic()
     saved = checkpoint.load(resume_from) if resume_from is not None else None
+    chosen = device.choose(config.device, default_device, config.devices)
+    meter = EnergyMeter(counters_of(chosen, config.devices), saved.energy if saved else None)
     with threads.counted((saved.position.get("threads") if saved else 0) or config.threads):
-        start = _start(config, manifest, packs, scratch, report, saved, resolve_version, weights_dir, default_device)
+        start = _start(config, manifest, packs, scratch, report, saved, resolve_version, weights_dir, chosen)
         metered = functools.partial(_report_metered, meter, report)
         task = Task(_follow, (config, manifest, start.dtype, scratch.absolute(), start.train.labels_N, resume_from))
         with peers.beside(config.devices, start.device, scratch, task) as share:
@@ -74,7 +76,7 @@ def fit(
             earlier_s = sum(result.seconds for result in run.history)
             while share.next_epoch(run.next_epoch(), start.device):
                 result = run.epoch(metered)
-                checkpoint.save(run.checkpoint(), scratch / "checkpoint.pt")
+                checkpoint.save(run.checkpoint(meter.sums()), scratch / "checkpoint.pt")
                 save_checkpoint(scratch / "checkpoint.pt", result.number)
                 report(run.progress(run.steps, result.images_per_s, result))
         described = device.describe(start.device, config.devices)
@@ -87,7 +89,7 @@ def fit(
         precision.name(start.dtype),
         run.compiled_epochs,
         wall_s,
-        meter.joules() if saved is None and start.device.type == "cpu" else None,
+        meter.energy(),
         run.threads or None,
     )
 
@@ -103,7 +105,8 @@ def begin(
     default_device: str = "auto",
 ) -> Run:
     """A run on one device before its first step: weights loaded, images prepared."""
-    return _start(config, manifest, packs, scratch, report, None, resolve_version, weights_dir, default_device).run()
+    chosen = device.choose(config.device, default_device, config.devices)
+    return _start(config, manifest, packs, scratch, report, None, resolve_version, weights_dir, chosen).run()
 
 
 @dataclass(frozen=True)
@@ -140,9 +143,8 @@ def _start(
     saved: Checkpoint | None,
     resolve_version: Callable[[int], Path] | None,
     weights_dir: Path | None,
-    default_device: str,
+    chosen: torch.device,
 ) -> _Start:
-    chosen = device.choose(config.device, default_device, config.devices)
     device.prepare(chosen)
     torch.manual_seed(config.seed)
     network = networks.build(config, len(manifest.classes))

@@ -50,9 +50,10 @@ def test_a_card_keeps_what_validation_fixed_and_an_older_card_has_none_of_it(tmp
 
 def test_a_card_of_before_code_energy_precision_and_threads_were_noted_still_loads() -> None:
     old = small_version.card().model_dump(mode="json")
-    del old["code"], old["energy_j"], old["precision"], old["threads"], old["dataset"]["number"]
+    del old["code"], old["energy_j"], old["energy_of"], old["precision"], old["threads"], old["dataset"]["number"]
     card = Card.model_validate(old)
     assert (card.code, card.energy_j, card.precision, card.threads, card.dataset.number) == (None,) * 5
+    assert card.energy_of == ("processors",)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,5 +1,6 @@
 """The training loop, on a data set of a few drawn images."""
 
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 
 from ml import checkpoint, networks, training
 from ml.config import TrainConfig
+from ml.energy import Counter, Energy
 from ml.errors import BadConfig, Cancelled, MissingWeights
 from ml.inputs import Pictures
 from ml.loader import Cached
@@ -202,6 +204,27 @@ def test_a_configuration_names_its_number_of_threads_and_a_checkpoint_of_before_
     del saved.position["threads"]
     checkpoint.save(saved, kept)
     assert _fit(_config(), data, tmp_path / "b", resume_from=kept).threads == torch.get_num_threads()
+
+
+def test_the_energy_of_a_resumed_run_is_that_of_all_its_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, kept = small_dataset.build(tmp_path / "data"), tmp_path / "kept.pt"
+
+    def fit_with(counter: Counter, name: str, resume_from: Path | None = None) -> Energy | None:
+        monkeypatch.setattr("ml.training.counters_of", lambda *of: [counter])
+        return _fit(
+            _config(epochs=3), data, tmp_path / name, save_checkpoint=keep_the_second, resume_from=resume_from
+        ).energy
+
+    def keep_the_second(path: Path, epoch: int) -> None:
+        if epoch == 2:
+            shutil.copy(path, kept)
+
+    steps = itertools.count(100, 5)  # at the beginning, after each of three epochs, and at the end
+    assert fit_with(Counter("processors", lambda: float(next(steps))), "a") == (20, ("processors",))
+    assert fit_with(Counter("processors", itertools.count(7.0).__next__), "b", kept) == (10 + 2, ("processors",))
+    assert fit_with(Counter("processors", lambda: None), "c", kept) is None
 
 
 def test_another_seed_trains_other_weights(tmp_path: Path) -> None:

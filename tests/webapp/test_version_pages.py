@@ -33,6 +33,25 @@ def test_a_version_shows_its_scores_with_intervals_and_its_errors(app: Flask, cl
     assert f"Truth: <strong>{errors[0]['truth']}</strong>" in html
 
 
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        ({"energy_j": 12.0}, "all that the processors took meanwhile"),
+        ({"energy_j": 9.0, "energy_of": ["processors", "GPUs"]}, "all that the processors and GPUs took meanwhile"),
+    ],
+)
+def test_a_version_says_which_energy_was_counted_also_where_its_card_is_of_an_earlier_release(
+    app: Flask, client: FlaskClient, auth: Auth, noted: dict[str, Any], said: str
+) -> None:
+    with app.app_context():
+        version = factories.make_evaluation(factories.make_version()).version
+        version.card = {name: value for name, value in version.card.items() if name != "energy_of"} | noted
+        db.session.commit()
+    auth.login("viewer")
+    assert said in client.get("/versions/1").text
+    assert said in client.get("/versions/1/report").text
+
+
 def test_the_rows_of_the_confusion_matrix_are_the_truth_and_said_in_words(
     app: Flask, client: FlaskClient, auth: Auth
 ) -> None:
