@@ -30,6 +30,7 @@ def find(work: Work) -> None:
             resolve_version=functools.partial(work.state_dict_of_version, stack),
             weights_dir=work.settings.weights_dir,
             default_device=work.settings.device,
+            shelf=work.shelf,
         )
     work.attempt.end("succeeded", progress=1.0, curve=curve.model_dump(mode="json"))
 

@@ -89,6 +89,7 @@ def _train(work: Work) -> None:
                 resolve_version=functools.partial(work.state_dict_of_version, stack),
                 weights_dir=work.settings.weights_dir,
                 default_device=work.settings.device,
+                shelf=work.shelf,
             )
         except _GivenUp as given_up:
             work.attempt.end("cancelled", pruned_epoch=given_up.args[0], eta_s=None)

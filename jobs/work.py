@@ -21,6 +21,7 @@ from webapp import create_app, postgres
 from webapp.models import BatchPrediction, Dataset, ModelVersion, db
 from webapp.settings import Settings
 from webapp.storage import CHUNK_BYTES, DamagedObject, MissingObject, Store, StoreAway
+from webapp.storage.copies import copies_of
 from webapp.storage.scratch import workspace
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Work:
         self.attempt, self.scratch = attempt, scratch
         self.settings: Settings = app.extensions["settings"]
         self.store: Store = app.extensions["store"]
+        self.shelf = copies_of(self.settings)  # decoded images, for the jobs of this machine to come
         self.checkpoint_sha256: str | None = None
         self.checkpoint_before_sha256: str | None = None
 

@@ -27,10 +27,28 @@ _CHUNK = 256  # decoded between two looks at the clock: small enough that a canc
 
 
 @dataclass(frozen=True)
+class Picked:
+    """Some images of a file, indexed as an array of them would be: only those that are asked for are read."""
+
+    images_NCHW: NDArray[np.uint8]  # all of the file
+    places_N: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, path: Path, places_N: NDArray[np.int64]) -> "Picked":
+        return cls(np.load(path, mmap_mode="r"), places_N)
+
+    def __len__(self) -> int:
+        return len(self.places_N)
+
+    def __getitem__(self, chosen_N: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.images_NCHW[self.places_N[chosen_N]]
+
+
+@dataclass(frozen=True)
 class Cached:
     """Decoded images and their class indices, in the order of the rows they came from."""
 
-    images_NCHW: NDArray[np.uint8]
+    images_NCHW: NDArray[np.uint8] | Picked
     labels_N: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -45,6 +63,18 @@ def cache(
     path: Path,
     report: Callable[[int], None] = lambda done: None,
 ) -> Cached:
+    """The rows' images, decoded into a new file at `path`, and their classes."""
+    labels_N = np.array([manifest.label_index(row.label) for row in rows], dtype=np.int64)
+    return Cached(decode(rows, packs, spec, path, report), labels_N)
+
+
+def decode(
+    rows: Sequence[ImageRow],
+    packs: PackReader,
+    spec: InputSpec,
+    path: Path,
+    report: Callable[[int], None] = lambda done: None,
+) -> NDArray[np.uint8]:
     """The rows' images at the network's size, in a new file at `path`; `report` hears how many are done.
 
     Raises OSError where the disk has no room for all of them.
@@ -52,7 +82,6 @@ def cache(
     shape = (len(rows), spec.channels, spec.size_px, spec.size_px)
     images_NCHW = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     _reserve(path)
-    labels_N = np.array([manifest.label_index(row.label) for row in rows], dtype=np.int64)
 
     def store(index: int) -> None:
         row = rows[index]
@@ -62,7 +91,8 @@ def cache(
         for start in range(0, len(rows), _CHUNK):
             report(start)
             list(pool.map(store, range(start, min(start + _CHUNK, len(rows)))))
-    return Cached(images_NCHW, labels_N)
+    images_NCHW.flush()
+    return images_NCHW
 
 
 def _reserve(path: Path) -> None:

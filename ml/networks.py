@@ -15,6 +15,7 @@ from ml import efficientnet, fast_network, mobilenet
 from ml.config import TrainConfig
 from ml.fast_network import Whitening
 from ml.halves import Halves
+from ml.loader import Picked
 from ml.torchvision_cpu import torchvision
 from ml.views import SAME, View, views
 
@@ -248,7 +249,7 @@ def build(config: TrainConfig, classes: int) -> Network:
     return Network(body, architecture.head, frozen, halves=architecture.halves, views=judged, normalize=normalize)
 
 
-def look_at_images(network: Network, images_NCHW: NDArray[np.uint8]) -> None:
+def look_at_images(network: Network, images_NCHW: NDArray[np.uint8] | Picked) -> None:
     """Lets a network that begins with random weights take from training images what is not learnt by steps."""
     for module in network.modules():
         if isinstance(module, Whitening):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml import threads, training
 from ml.config import TrainConfig
+from ml.decoded import Shelf
 from ml.errors import BadConfig
 from ml.inputs import Pairs
 from ml.manifest import Manifest
@@ -36,14 +37,17 @@ def find_rate(
     resolve_version: Callable[[int], Path] | None = None,
     weights_dir: Path | None = None,
     default_device: str = "auto",
+    shelf: Shelf | None = None,
 ) -> RateCurve:
     """The curve of the configuration, whose own rate and schedule do not count, on the split 'train'.
 
     `report` is called at every step, as epoch 1 of 1, and may raise to stop the test. Raises BadConfig.
     """
     tested = config.model_copy(update=_CHANGES)
-    with threads.counted(config.threads):
-        run = training.begin(tested, manifest, packs, scratch, report, resolve_version, weights_dir, default_device)
+    begun = training.begun(
+        tested, manifest, packs, scratch, report, resolve_version, weights_dir, default_device, shelf
+    )
+    with threads.counted(config.threads), begun as run:
         losses = _losses(run, report)
     if not losses:
         raise BadConfig("The loss of the first step is not a number, at any rate. Start from other initial weights.")

@@ -1,23 +1,22 @@
 """One straight loop from a configuration and a data set to a trained network."""
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ml import checkpoint, compilation, device, loader, networks, peers, precision, threads, weights
+from ml import checkpoint, compilation, device, networks, peers, precision, threads, weights
 from ml.checkpoint import Checkpoint
-from ml.config import Split, TrainConfig
+from ml.config import TrainConfig
+from ml.decoded import LEARNED, Decoded, Shelf, decoded
 from ml.energy import Energy, EnergyMeter, counters_of
 from ml.errors import BadConfig
 from ml.images import InputSpec
 from ml.inputs import Pictures, inputs_of
-from ml.loader import Cached
 from ml.manifest import Manifest
 from ml.networks import Network
 from ml.pack import PackReader
@@ -55,11 +54,13 @@ def fit(
     resolve_version: Callable[[int], Path] | None = None,
     weights_dir: Path | None = None,
     default_device: str = "auto",
+    shelf: Shelf | None = None,
 ) -> Fitted:
     """The network trained on the split 'train', its best epoch chosen on 'validation'.
 
     What is best says `ml.selection`. `report` is called at every step, also of a download and of validation, and may
     raise to stop the run; `save_checkpoint` gets the file and the number of each epoch, before the epoch is reported.
+    What is decoded lies in `scratch`, or on the `shelf`, where other runs find it.
     Resumed from such a file with the same configuration, a run on a CPU ends with the same bits, in as many threads as
     it began with: those that the configuration names, else those that torch has here.
     """
@@ -67,10 +68,12 @@ def fit(
     saved = checkpoint.load(resume_from) if resume_from is not None else None
     chosen = device.choose(config.device, default_device, config.devices)
     meter = EnergyMeter(counters_of(chosen, config.devices), saved.energy if saved else None)
-    with threads.counted((saved.position.get("threads") if saved else 0) or config.threads):
-        start = _start(config, manifest, packs, scratch, report, saved, resolve_version, weights_dir, chosen)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(threads.counted((saved.position.get("threads") if saved else 0) or config.threads))
+        images = functools.partial(_decoded, stack, config, manifest, packs, scratch, shelf)
+        start = _start(config, manifest, images, report, saved, resolve_version, weights_dir, chosen)
         metered = functools.partial(_report_metered, meter, report)
-        task = Task(_follow, (config, manifest, start.dtype, scratch.absolute(), start.train.labels_N, resume_from))
+        task = Task(_follow, (config, manifest, start.dtype, start.images, resume_from))
         with peers.beside(config.devices, start.device, scratch, task) as share:
             run = start.run(share)
             earlier_s = sum(result.seconds for result in run.history)
@@ -94,7 +97,8 @@ def fit(
     )
 
 
-def begin(
+@contextlib.contextmanager
+def begun(
     config: TrainConfig,
     manifest: Manifest,
     packs: PackReader,
@@ -103,10 +107,13 @@ def begin(
     resolve_version: Callable[[int], Path] | None = None,
     weights_dir: Path | None = None,
     default_device: str = "auto",
-) -> Run:
-    """A run on one device before its first step: weights loaded, images prepared."""
+    shelf: Shelf | None = None,
+) -> Iterator[Run]:
+    """A run on one device before its first step: weights loaded, images prepared, for the `with` block."""
     chosen = device.choose(config.device, default_device, config.devices)
-    return _start(config, manifest, packs, scratch, report, None, resolve_version, weights_dir, chosen).run()
+    with contextlib.ExitStack() as stack:
+        images = functools.partial(_decoded, stack, config, manifest, packs, scratch, shelf)
+        yield _start(config, manifest, images, report, None, resolve_version, weights_dir, chosen).run()
 
 
 @dataclass(frozen=True)
@@ -116,8 +123,7 @@ class _Start:
     config: TrainConfig
     manifest: Manifest
     network: Network
-    train: Cached
-    validation: Cached
+    images: Decoded
     device: torch.device
     dtype: torch.dtype
     report: Callable[[float], None]
@@ -125,9 +131,8 @@ class _Start:
 
     def run(self, share: Share = ALONE) -> Run:
         """The run before its first step, or where `saved` left it."""
-        inputs = inputs_of(
-            self.config, self.network, self.train, self.validation, self.device, self.dtype, self.report, share
-        )
+        train, validation = map(self.images.of_split, LEARNED)
+        inputs = inputs_of(self.config, self.network, train, validation, self.device, self.dtype, self.report, share)
         run = Run(self.config, self.manifest, self.network, inputs, self.device, self.dtype, share)
         if self.saved is not None:
             run.restore(self.saved)
@@ -137,8 +142,7 @@ class _Start:
 def _start(
     config: TrainConfig,
     manifest: Manifest,
-    packs: PackReader,
-    scratch: Path,
+    decode: Callable[[Callable[[float], None]], Decoded],
     report: Report,
     saved: Checkpoint | None,
     resolve_version: Callable[[int], Path] | None,
@@ -154,14 +158,14 @@ def _start(
     dtype = precision.choose(saved.run["precision"] if saved else config.precision, chosen, network)
     _check_devices(config, manifest, network)
     compilation.check(config, network, chosen)
-    train, validation = _cached(config, manifest, packs, scratch, report_share)
+    images = decode(report_share)
     if saved is not None:
         network.body.load_state_dict(saved.model)
     elif config.initial_weights == "none":
-        networks.look_at_images(network, train.images_NCHW)
+        networks.look_at_images(network, images.of_split("train").images_NCHW)
     # Channels last is the faster layout of convolutions; torch's stubs do not know it as an argument of `to`.
     network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return _Start(config, manifest, network, train, validation, chosen, dtype, report_share, saved)
+    return _Start(config, manifest, network, images, chosen, dtype, report_share, saved)
 
 
 def _follow(
@@ -170,8 +174,7 @@ def _follow(
     config: TrainConfig,
     manifest: Manifest,
     dtype: torch.dtype,
-    scratch: Path,
-    labels_N: NDArray[np.int64],
+    images: Decoded,
     resume_from: Path | None,
 ) -> None:
     """What a process beside `fit` does: the same steps on its share of the images that `fit` decoded.
@@ -179,7 +182,7 @@ def _follow(
     It begins with the weights of `fit`, which are handed out before each epoch.
     """
     device.prepare(chosen)
-    train = Cached(np.load(scratch / "train.npy", mmap_mode="r"), labels_N)
+    train = images.of_split("train")
     network = networks.build(config, len(manifest.classes))
     network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(config, manifest, network, Pictures(config, train, train, chosen, share), chosen, dtype, share)
@@ -200,23 +203,18 @@ def _check_devices(config: TrainConfig, manifest: Manifest, network: Network) ->
         raise BadConfig(f"{images} training images cannot be shared by {config.devices} devices. Choose fewer devices.")
 
 
-def _cached(
-    config: TrainConfig, manifest: Manifest, packs: PackReader, scratch: Path, report: Callable[[float], None]
-) -> tuple[Cached, Cached]:
-    """The images of 'train' and 'validation', decoded; `report` hears the share that is done."""
-    chosen: tuple[Split, Split] = ("train", "validation")
-    rows = {split: manifest.of_split(split) for split in chosen}
-    for split in chosen:
-        if not rows[split]:
-            raise BadConfig(f"The data set has no images in the split '{split}'. Ingest it again with other shares.")
-    total = len(rows["train"]) + len(rows["validation"])
+def _decoded(
+    stack: contextlib.ExitStack,
+    config: TrainConfig,
+    manifest: Manifest,
+    packs: PackReader,
+    scratch: Path,
+    shelf: Shelf | None,
+    report: Callable[[float], None],
+) -> Decoded:
+    """The images at the size of the network, for as long as `stack` is open; `report` hears the share that is done."""
     spec = InputSpec(size_px=config.image_size_px)
-
-    def cached(split: Split, before: int) -> Cached:
-        path = scratch / f"{split}.npy"
-        return loader.cache(manifest, rows[split], packs, spec, path, lambda done: report((before + done) / total))
-
-    return cached("train", 0), cached("validation", len(rows["train"]))
+    return stack.enter_context(decoded(manifest, packs, spec, scratch.absolute(), shelf, report))
 
 
 def _report_prepared(config: TrainConfig, chosen: torch.device, report: Report, share: float) -> None:

@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     s3_access_key_id: str = Field("", description="Key of the bucket; empty: the role of the machine or of the pod")
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="The secret that belongs to the key")
     cache_dir: Path | None = Field(None, description="Scratch folder for fetched objects; empty: in the data folder")
-    cache_mb: int = Field(20480, ge=1, description="Copies of objects of a bucket that one machine keeps")
+    cache_mb: int = Field(
+        20480, ge=1, description="Copies of objects of a bucket, and decoded images, that one machine keeps"
+    )
     secret_key: SecretStr = Field(
         SecretStr(""), description="Signs sessions; at least 32 characters; empty: generated and kept (development)"
     )

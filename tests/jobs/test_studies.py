@@ -11,6 +11,7 @@ from webapp.datasets import contents
 from webapp.datasets.service import store
 from webapp.models import Dataset, Study, User, db
 from webapp.registry import service as registry
+from webapp.settings import Settings
 from webapp.studies import members, results, service
 
 
@@ -22,7 +23,7 @@ def is_pooled(study: Study) -> bool:
 
 @pytest.mark.slow
 def test_three_folds_end_with_pooled_scores_over_all_images(
-    processes: Processes, researcher: User, dataset: Dataset
+    processes: Processes, researcher: User, dataset: Dataset, settings: Settings
 ) -> None:
     processes.warm_worker()
     config = TrainConfig(epochs=2, image_size_px=32, batch_size=8)
@@ -46,6 +47,7 @@ def test_three_folds_end_with_pooled_scores_over_all_images(
     assert sorted(judged) == list(range(dataset.images))
     assert study.pooled["n"] == dataset.images
     assert results.of(study).spreads["accuracy"].n == 3
+    assert len(list((settings.scratch / "copies").iterdir())) == 1  # images are decoded once for all folds
 
     first = study.members[0].version
     again = registry.start_evaluation(first.id, dataset.id, "test", researcher)

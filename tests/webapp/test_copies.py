@@ -1,5 +1,6 @@
 """Copies on the local disk: brought once, kept while they are used, removed when they are too many."""
 
+import errno
 import threading
 import time
 from pathlib import Path
@@ -45,6 +46,32 @@ def test_a_copy_in_use_stays_though_others_need_its_room(tmp_path: Path) -> None
 def test_what_is_larger_than_the_limit_can_be_used_all_the_same(tmp_path: Path) -> None:
     asked(Copies(tmp_path, 5), "a", "b")
     assert names(tmp_path) == {"b"}
+
+
+def test_a_disk_that_is_full_before_the_limit_is_reached_is_freed_of_what_nobody_uses(tmp_path: Path) -> None:
+    copies, tried = Copies(tmp_path, 1000), []
+
+    def on_a_full_disk(sha256: str, file: IO[bytes]) -> None:
+        tried.append(sha256)
+        if "b" in names(tmp_path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        bring(sha256, file)
+
+    with copies.of("a", bring):
+        asked(copies, "b")
+        with copies.of("c", on_a_full_disk) as path:
+            assert path.read_text() == "c" * 10
+        assert names(tmp_path) == {"a", "c"}
+    assert tried == ["c", "c"]
+
+
+def test_what_finds_no_room_at_all_leaves_no_wreck(tmp_path: Path) -> None:
+    def on_a_full_disk(sha256: str, file: IO[bytes]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"), Copies(tmp_path, 1000).of("a", on_a_full_disk):
+        pass
+    assert names(tmp_path) == set()
 
 
 def test_what_many_ask_for_at_once_is_brought_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from obstore.store import S3Store
 
 from webapp.settings import Settings
 from webapp.storage.contract import CHUNK_BYTES, SHA256, DamagedObject, StoreAway, judge, key_of, missing
-from webapp.storage.copies import Copies
+from webapp.storage.copies import copies_of
 
 PART_BYTES = 16 << 20  # S3 takes at most 10,000 parts: 156 GiB
 PARTS_AT_ONCE = 4
@@ -33,7 +33,7 @@ class BucketStore:
         self._bucket = _connect(settings, patience_s, read_timeout_s=30)
         self._impatient = _connect(settings, 0, read_timeout_s=CHECK_PATIENCE_S)
         self._scratch = settings.scratch
-        self._copies = Copies(settings.scratch / "copies", settings.cache_mb * 2**20)
+        self._copies = copies_of(settings)
 
     def keep(self, stream: BinaryIO) -> str:
         """Through a file without a name, since only the last byte completes the address."""

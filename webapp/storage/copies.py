@@ -1,6 +1,10 @@
-"""Copies of objects on the local disk, of limited size: the one that was asked for longest ago goes first."""
+"""Files on the local disk that can be had again, of limited size: the one that was asked for longest ago goes first.
+
+Copies of objects of a bucket, and what jobs make of objects and want to find again.
+"""
 
 import contextlib
+import errno
 import fcntl
 import os
 import tempfile
@@ -8,11 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from webapp.settings import Settings
+
 Bring = Callable[[str, IO[bytes]], None]
 
 
+def copies_of(settings: Settings) -> "Copies":
+    """Those of this machine."""
+    return Copies(settings.scratch / "copies", settings.cache_mb * 2**20)
+
+
 class Copies:
-    """A folder of files named by their sha256, shared by all processes of the machine.
+    """A folder of files named by a sha256, of their bytes or of what they are made of, shared by all of the machine.
 
     Whoever uses a file holds a lock on it, and only what nobody holds is removed: what is in use, and the newest one,
     may pass the limit.
@@ -42,11 +53,21 @@ class Copies:
         with turn.open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                held = _held(path) or self._fetched(path, bring)
+                held = _held(path) or self._fetched_where_there_is_room(path, bring)
             finally:
                 turn.unlink(missing_ok=True)
-        self._make_room()
+        self._make_room(self._limit_bytes)
         return held
+
+    def _fetched_where_there_is_room(self, path: Path, bring: Bring) -> IO[bytes]:
+        """The new copy; on a disk that is full before the limit is reached, in the room of all that nobody holds."""
+        try:
+            return self._fetched(path, bring)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        self._make_room(0)
+        return self._fetched(path, bring)
 
     def _fetched(self, path: Path, bring: Bring) -> IO[bytes]:
         draft = tempfile.NamedTemporaryFile(dir=self._folder, prefix="draft-", delete=False)  # noqa: SIM115  # is handed on
@@ -62,7 +83,7 @@ class Copies:
             raise
         return draft
 
-    def _make_room(self) -> None:
+    def _make_room(self, limit_bytes: int) -> None:
         """Removes what nobody holds, the oldest first, until the limit is kept; drafts of the dead among it."""
         found = []
         for path in self._folder.iterdir():
@@ -71,7 +92,7 @@ class Copies:
                 found.append((status.st_mtime, status.st_size, path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
-            if total <= self._limit_bytes:
+            if total <= limit_bytes:
                 return
             total -= size if _removed(path) else 0
 

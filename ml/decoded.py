@@ -1,0 +1,133 @@
+"""The decoded images of a data set in one file, made once and read by every run that finds it.
+
+Trials of a search, folds, runs again and later attempts want the same pixels at the same size. Their file is named
+after what it holds, whatever the images are called and whichever split they are in, and lies on a shelf that outlives
+the run: all images of the data set, since folds differ only in who judges. Without a shelf a run decodes for itself.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from PIL import __version__ as pillow_version
+
+from ml import loader
+from ml.config import Split
+from ml.errors import BadConfig
+from ml.images import InputSpec
+from ml.loader import Cached, Picked
+from ml.manifest import ImageRow, Manifest
+from ml.pack import PackReader
+
+log = logging.getLogger(__name__)
+FORMAT = "decoded/1"  # to be raised when images become other pixels, or lie otherwise in the file
+LEARNED: tuple[Split, Split] = ("train", "validation")
+_SEAL_BYTES = hashlib.sha256().digest_size  # the file ends in the hash of all before
+_CHUNK_BYTES = 1 << 20
+
+
+class Shelf(Protocol):
+    """Files of one machine by name, each made by whoever asks first and kept for a while."""
+
+    def of(self, name: str, bring: Callable[[str, IO[bytes]], None]) -> contextlib.AbstractContextManager[Path]:
+        """The path of the file, written by `bring` where there is none, which stays for the `with` block."""
+
+    def forget(self, name: str) -> None:
+        """Lets the next who asks make it anew."""
+
+
+class Decoded:
+    """The images of a data set, decoded: those of each split, out of one file."""
+
+    def __init__(self, path: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> None:
+        self.path = path
+        self._manifest, self._rows = manifest, rows
+
+    def of_split(self, split: Split) -> Cached:
+        """Those of the split, in the order of the manifest."""
+        places_N = np.array([at for at, row in enumerate(self._rows) if row.split == split], dtype=np.int64)
+        labels_N = np.array([self._manifest.label_index(self._rows[at].label) for at in places_N], dtype=np.int64)
+        return Cached(Picked.of(self.path, places_N), labels_N)
+
+
+@contextlib.contextmanager
+def decoded(
+    manifest: Manifest,
+    packs: PackReader,
+    spec: InputSpec,
+    scratch: Path,
+    shelf: Shelf | None,
+    report: Callable[[float], None],
+) -> Iterator[Decoded]:
+    """The images that a run learns from, for the `with` block; `report` hears the share that is done.
+
+    Raises BadConfig where a split has none, OSError where the disk has no room for them.
+    """
+    for split in LEARNED:
+        if not manifest.of_split(split):
+            raise BadConfig(f"The data set has no images in the split '{split}'. Ingest it again with other shares.")
+    rows = [row for row in manifest.rows if not row.quarantined and (shelf is not None or row.split in LEARNED)]
+
+    def decode(path: Path) -> None:
+        loader.decode(rows, packs, spec, path, lambda done: report(done / len(rows)))
+
+    with contextlib.ExitStack() as stack:
+        if shelf is None:
+            path = scratch / "images.npy"
+            decode(path)
+        else:
+            path = stack.enter_context(_on(shelf, name_of(rows, spec), decode))
+        yield Decoded(path, manifest, rows)
+
+
+def name_of(rows: Sequence[ImageRow], spec: InputSpec) -> str:
+    """The name of the file: what goes into its pixels, as a hash."""
+    made_of = [FORMAT, pillow_version, spec.model_dump(mode="json"), [row.sha256 for row in rows]]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _on(shelf: Shelf, name: str, decode: Callable[[Path], None]) -> Iterator[Path]:
+    """The file of that name, whole; one that is found damaged is made anew."""
+    made: list[str] = []
+
+    def bring(_: str, file: IO[Any]) -> None:
+        path = Path(file.name)
+        decode(path)
+        seal = _hash(path, path.stat().st_size)
+        with path.open("ab") as end:
+            end.write(seal)
+        made.append(name)
+
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(shelf.of(name, bring))
+        if not made and not _is_whole(path):
+            log.warning("decoded_images_damaged", extra={"file": name})
+            shelf.forget(name)
+            path = stack.enter_context(shelf.of(name, bring))
+        yield path
+
+
+def _is_whole(path: Path) -> bool:
+    size = path.stat().st_size - _SEAL_BYTES
+    if size <= 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(size)
+        seal = file.read()
+    return seal == _hash(path, size)
+
+
+def _hash(path: Path, size: int) -> bytes:
+    """Of so many bytes from the beginning."""
+    digest, left = hashlib.sha256(), size
+    with path.open("rb") as file:
+        while chunk := file.read(min(_CHUNK_BYTES, left)):
+            digest.update(chunk)
+            left -= len(chunk)
+    return digest.digest()
