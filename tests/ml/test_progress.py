@@ -6,7 +6,7 @@ RESULT = EpochResult(**dict.fromkeys(EpochResult.model_fields, 1))
 
 
 def at(step: int, **values: object) -> float | None:
-    facts = {"epoch": 3, "epochs": 5, "steps": 10, "images_per_s": 1, "device": "cpu", "step_s": 2.0}
+    facts = {"epoch": 3, "epochs": 5, "steps": 10, "images_per_s": 1, "step_s": 2.0}
     return Progress(step=step, **facts | values).left_s
 
 
