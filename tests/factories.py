@@ -130,11 +130,16 @@ def make_experiment(dataset: Dataset | None = None, user: User | None = None, **
 
 
 def make_version(
-    experiment: Experiment | None = None, leaning: float = 0.0, explains: bool = True, **values: Any
+    experiment: Experiment | None = None,
+    leaning: float = 0.0,
+    explains: bool = True,
+    is_exported: bool = False,
+    **values: Any,
 ) -> ModelVersion:
     """A version whose graph tells bright images from dark ones; `leaning` draws it towards the last class.
 
-    Without `explains` it is one of an old release, which gives nothing but probabilities.
+    Without `explains` it is one of an old release, which gives nothing but probabilities. With `is_exported` its graph
+    is the network of the experiment's configuration instead, untrained, as an export writes it.
     """
     experiment = experiment or make_experiment(status="succeeded", progress=1.0)
     manifest = contents.manifest_of(experiment.dataset)
@@ -146,7 +151,10 @@ def make_version(
         described = small_version.card(manifest.classes, config.image_size_px).model_copy(
             update={"name": experiment.name, "network": config.network, "config": config, "dataset": origin}
         )
-        card = small_version.write(folder, described, leaning, explains)
+        if is_exported:
+            card = _exported(folder, described)
+        else:
+            card = small_version.write(folder, described, leaning, explains)
         files = {path.name: _kept(path) for path in sorted(folder.iterdir())}
     facts = {
         "name": card.name,
@@ -157,6 +165,12 @@ def make_version(
         "card": card.model_dump(mode="json"),
     }
     return _saved(ModelVersion(experiment=experiment, **{**facts, **values}))
+
+
+def _exported(folder: Path, described: Card) -> Card:
+    from tests.ml import exported_version  # with torch, which most tests do without
+
+    return exported_version.write(folder, described)
 
 
 def make_evaluation(version: ModelVersion, split: str = "test", **values: Any) -> Evaluation:
