@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ CONNECTIONS = 1_000
 SLOW = 40  # of each kind: more than all threads of the site
 DISK_MB = 64
 Asked = tuple[Site, dict[str, str]]
+Leaving = Callable[[Site], contextlib.AbstractContextManager[None]]  # without room
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,12 @@ def server() -> Iterator[servers.Postgres]:
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the site, its data on a small disk of their own where this user may make one."""
-    folder = tmp_path_factory.mktemp("site")
+    with small_disk(tmp_path_factory.mktemp("site")) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
     (folder / "var").mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder / "var")]
     is_mounted = os.geteuid() == 0 and not subprocess.run(mount, capture_output=True, check=False).returncode
@@ -257,16 +265,82 @@ def test_a_full_disk_is_said_and_stops_no_prediction(asked: Asked) -> None:
     site, headers = asked
     if not (site.folder / "var").is_mount():
         pytest.skip("only root can make a disk")
-    filling = site.folder / "var" / "filling"
-    with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(2**16))
-    archive = {"archive": ("images.zip", os.urandom(2**22))}
-    address, bearer = f"http://127.0.0.1:{site.port}/api/v1/datasets", {"Authorization": headers["Authorization"]}
-    with Clients(site, headers) as clients:
-        refused = requests.post(address, data={"name": "Large"}, files=archive, headers=bearer, timeout=20)
-        filling.unlink()
+    with full(site), Clients(site, headers) as clients:
+        refused = sent_archive(site, headers)
     assert refused.status_code == 503
     assert "disk" in refused.json()["detail"]
     assert clients.statuses() == {200}
     assert recovers(site, headers)
+
+
+@contextlib.contextmanager
+def full(site: Site) -> Iterator[None]:
+    """Not a byte of room on the disk of the site within the `with` block."""
+    filling = site.folder / "var" / "filling"
+    with filling.open("wb", buffering=0) as file:
+        for size in (2**16, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    yield
+    filling.unlink()
+
+
+@contextlib.contextmanager
+def without_quota(site: Site) -> Iterator[None]:
+    """No file of the web processes may grow within the `with` block: what a user without rights can do."""
+    master = site.programs()["gunicorn"]
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in (master, *children_of(master))}
+    for pid, (_, hard) in before.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, hard))
+    yield
+    for pid, limits in before.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+def sent_archive(site: Site, headers: dict[str, str]) -> requests.Response:
+    archive = {"archive": ("images.zip", os.urandom(2**22))}
+    bearer = {"Authorization": headers["Authorization"]}
+    url = f"http://127.0.0.1:{site.port}/api/v1/datasets"
+    return requests.post(url, data={"name": "Large"}, files=archive, headers=bearer, timeout=20)
+
+
+@pytest.fixture(params=[full, without_quota])
+def on_sqlite(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Asked, Leaving]]:
+    """A site as `make run` starts it, with its database on the disk that fills, and the way in which it does."""
+    with small_disk(tmp_path) as folder:
+        if request.param is full and not (folder / "var").is_mount():
+            pytest.skip("only root can make a disk; the quota shows the same")
+        with site_with_a_model(folder, APP_WORKERS="0") as (site, token):
+            yield (site, {"Authorization": f"Bearer {token}", "Content-Type": "image/png"}), request.param
+
+
+def test_a_full_disk_loses_no_answer_of_a_site_whose_database_is_on_it(on_sqlite: tuple[Asked, Leaving]) -> None:
+    (site, headers), leaving = on_sqlite
+    first = requests.post(f"http://127.0.0.1:{site.port}/predict", BRIGHT, headers=headers, timeout=20).json()
+    wait_until(lambda: remembered(site) == 1)
+    with Clients(site, headers) as clients:
+        with leaving(site):
+            full_s = time.monotonic()
+            refused = [sent_archive(site, headers), sent_truth(site, headers, first["request_id"])]
+            time.sleep(3)
+        room_s = time.monotonic()
+        time.sleep(1)
+    assert [answer.status_code for answer in refused] == [503, 503], [answer.text for answer in refused]
+    assert clients.statuses() <= {200, 503}
+    assert {status for moment_s, status in clients.seen if full_s < moment_s < room_s} & {200}
+    answered = sum(status == 200 for _, status in clients.seen)
+    wait_until(lambda: remembered(site) == 1 + answered, timeout_s=30)
+    assert recovers(site, headers)
+
+
+def sent_truth(site: Site, headers: dict[str, str], request_id: str) -> requests.Response:
+    bearer = {"Authorization": headers["Authorization"]}
+    url = f"http://127.0.0.1:{site.port}/api/v1/feedback"
+    return requests.post(url, json={"request_id": request_id, "truth": "benign"}, headers=bearer, timeout=20)
+
+
+def remembered(site: Site) -> int:
+    with contextlib.closing(sqlite3.connect(site.folder / "var" / "platform.db")) as database:
+        (found,) = database.execute("SELECT count(*) FROM prediction").fetchone()
+        return int(found)

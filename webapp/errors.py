@@ -19,7 +19,7 @@ from webapp.problems import MEDIA_TYPE, problem, title
 from webapp.storage import DamagedObject, MissingObject, StoreAway
 
 log = logging.getLogger(__name__)
-DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 CLIENT_PATHS = ("/api/", "/uploads", "/health", "/metrics")
 PAGE_BESIDE_THEM = "/api/docs"
 

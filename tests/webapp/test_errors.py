@@ -41,6 +41,7 @@ RAISED: dict[str, tuple[Exception, int]] = {
     "object changed": (DamagedObject("An object has the sha256 00."), 503),
     "store away": (StoreAway("PUT http://10.0.0.7/secret"), 503),
     "disk full": (OSError(errno.ENOSPC, "secret"), 503),
+    "file as large as may be": (OSError(errno.EFBIG, "secret"), 503),
     "disk out of order": (OSError(errno.EIO, "secret"), 503),
     "another fault of the system": (OSError(errno.EACCES, "secret"), 500),
     "half a chunk": (InvalidChunkSize(b"no number"), 400),
