@@ -11,8 +11,9 @@ all in turn.
 - `mosec`, `litserve`, `bentoml`: each in an environment of its own (`benchmarks/peers`), with the same decoder and the
   same runtime on one thread; neither tokens nor rows.
 
-With `--minutes N` nothing is compared: the site is loaded for so long, and its memory is watched. With `--variants` the
-site is compared with itself, run in other ways.
+With `--minutes N` nothing is compared: the site, with its guard, is loaded for so long, one request in ten asks for a
+map, and its memory is watched; the program ends with 1 where that grew by more than a twentieth, or a request failed.
+With `--variants` the site is compared with itself, run in other ways.
 """
 
 import argparse
@@ -51,6 +52,8 @@ CONNECTIONS, SECONDS, WARM_UP_S, ROUNDS, PROCESSES = 8, 10, 3, 4, 2
 OTHERS = ("flask", *PEERS)
 BOUNDARY = "an-image"
 SAMPLED_S = 5.0
+MOST_GROWTH = 0.05  # of the memory, from the second tenth of the time to the last
+EXPLAINED = 10  # while memory is watched, one request of so many asks for a map
 VARIANTS: dict[str, dict[str, str]] = {
     "as it is": {},
     "gunicorn's gthread": {"GUNICORN_CMD_ARGS": "--worker-class gthread"},
@@ -97,7 +100,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         bench = Bench(Path(folder))
         if options.minutes:
-            print(json.dumps(bench.watch_memory(options.minutes)))
+            found = bench.watch_memory(options.minutes)
+            print(json.dumps(found))
+            sys.exit(fault_of(found))
         elif options.variants:
             bench.compare_variants()
         else:
@@ -210,10 +215,10 @@ class Bench:
     def watch_memory(self, minutes: float) -> dict[str, Any]:
         """How the memory of the whole site changes under full load, from a tenth of the time on."""
         with self._site() as site:
-            site.post(f"/api/v1/versions/{self.versions[False]}/activate", json={"reason": "to be measured"})
+            site.post(f"/api/v1/versions/{self.versions[True]}/activate", json={"reason": "to be measured"})
             time.sleep(2)
             _wrk(self._target(site), WARM_UP_S)
-            with _wrk_process(self._target(site), 60 * minutes) as load:
+            with _wrk_process(self._target(site), 60 * minutes, EXPLAINED) as load:
                 samples = []
                 while load.poll() is None:
                     time.sleep(SAMPLED_S)
@@ -227,6 +232,19 @@ class Bench:
             "last_mib": round(last, 1),
             "growth": round(last / first - 1, 4),
         }
+
+
+def fault_of(found: dict[str, Any]) -> str | None:
+    """What was wrong with a run whose memory was watched, for people; None where nothing was."""
+    if found["failed"]:
+        return f"{found['failed']} requests failed."
+    if found["growth"] > MOST_GROWTH:
+        sizes = f"from {found['first_mib']} to {found['last_mib']} MiB"
+        return (
+            f"The memory of the site grew by {found['growth']:.1%}, {sizes}; "
+            f"at most {MOST_GROWTH:.0%} is accepted. Watch it for longer, then look for what is kept."
+        )
+    return None
 
 
 def photograph() -> bytes:
@@ -303,9 +321,10 @@ def _wrk(target: Target, seconds: float, may_fail: bool = False) -> dict[str, fl
     return found
 
 
-def _wrk_process(target: Target, seconds: float) -> "subprocess.Popen[str]":
+def _wrk_process(target: Target, seconds: float, explained: int = 0) -> "subprocess.Popen[str]":
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--timeout", "10s", "-s", str(HERE / "wrk.lua")]
     asked = {"WRK_BODY": str(target.body), "WRK_TYPE": target.content_type, "WRK_AUTHORIZATION": target.authorization}
+    asked["WRK_EXPLAIN"] = str(explained)
     return subprocess.Popen([*command, target.url], env=os.environ | asked, stdout=subprocess.PIPE, text=True)
 
 
