@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
 from webapp import queue
+from webapp.api import shapes
 from webapp.lately import lately
 from webapp.models import BatchPrediction, Dataset, Evaluation, Experiment, ModelVersion, RateSearch, Search, Study, db
 from webapp.predictions import drift, feedback, incoming, turns
@@ -29,7 +30,8 @@ LEVELS = {"none": 0, "moderate": 1, "large": 2}
 
 @bp.get("/metrics")
 @allow("viewer", scope="predict")
-def metrics() -> Response:
+def read() -> shapes.Measurements:
+    """All measurements in the text format of Prometheus."""
     collectors = CollectorRegistry()
     collectors.register(_Rows())
     return Response(generate_latest(collectors), content_type=CONTENT_TYPE_LATEST)

@@ -1,5 +1,6 @@
 """Images that are unlike those of training get no label."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ from ml.domain import Domain, DomainRule
 from ml.serving import Predictor
 from tests.ml import small_dataset, small_version
 from tests.ml.small_dataset import draw
+
+DATA = Path(os.environ.get("APP_TEST_DATA", ""))
+ULTRASOUND, PHOTOGRAPHS = DATA / "breastmnist_64.npz", DATA / "cifar10-jpeg.tar.xz"
+IS_THERE = ULTRASOUND.is_file() and PHOTOGRAPHS.is_file()
 
 
 def fixed(folder: Path, **shape: int) -> tuple[Predictor, DomainRule]:
@@ -94,6 +99,21 @@ def test_an_image_of_another_kind_gets_no_label(tmp_path: Path, kind: str) -> No
     answer = fixed(tmp_path)[0].answer(NONSENSE[kind])
     assert (answer.in_domain, answer.label, answer.decision, answer.probability) == (False, None, None, None)
     assert (answer.abstained, answer.probabilities) == (True, {})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IS_THERE, reason=f"APP_TEST_DATA has no {ULTRASOUND.name} and {PHOTOGRAPHS.name}")
+def test_real_cats_get_no_label_and_nearly_all_real_ultrasound_does(tmp_path: Path) -> None:
+    from benchmarks._foreign import photographs
+    from benchmarks.domain import guarded, share_refused  # with torch, which the other tests do without
+
+    predictor, own = guarded(ULTRASOUND, "cnn-quick", 0, tmp_path)
+    cats = photographs(PHOTOGRAPHS, cats=150)
+    assert share_refused(predictor, cats["cats"]) >= 0.99
+    assert share_refused(predictor, cats["cats in grey"]) >= 0.95
+    assert len(own["test"]) > 100
+    assert share_refused(predictor, own["test"]) <= 0.05
+    assert share_refused(predictor, own["validation"]) <= 0.05
 
 
 def test_a_foreign_image_has_nothing_to_explain(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def routes(app: Flask) -> set[tuple[str, str]]:
     return {
         (re.sub(r"<(?:int:)?(\w+)>", r"{\1}", rule.rule), verb.lower())
         for rule in app.url_map.iter_rules()
-        if re.match(r"/api/v1/|/predict$|/health", rule.rule)
+        if re.match(r"/api/v1/|/predict$|/health|/metrics$", rule.rule)
         for verb in rule.methods - {"HEAD", "OPTIONS"}
     }
 
@@ -64,6 +64,13 @@ def test_the_page_is_readable_without_an_account_and_names_every_operation(clien
         assert path in page
     assert "TrainConfig" in page
     assert 'href="#schema-Problem"' in page
+
+
+def test_measurements_are_described_as_text_for_whoever_has_a_token(document: dict) -> None:
+    described = document["paths"]["/metrics"]["get"]
+    assert described["responses"]["200"]["content"].keys() == {"text/plain"}
+    assert {"401", "403"} <= described["responses"].keys()
+    assert "security" not in described  # but the one of all
 
 
 def test_health_answers_as_described(client: FlaskClient, document: dict) -> None:

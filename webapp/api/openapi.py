@@ -19,7 +19,7 @@ from webapp.models import MAX_ID
 from webapp.security import PUBLIC, Rule
 
 Json = dict[str, Any]
-PATHS = re.compile(r"/api/v1/|/predict$|/health")  # where every route is described
+PATHS = re.compile(r"/api/v1/|/predict$|/health|/metrics$")  # where every route is described
 SILENT = {"HEAD", "OPTIONS"}
 VARIABLE = re.compile(r"<(?:(\w+):)?(\w+)>")
 API_BLUEPRINT = re.compile(r"^api(_\w+)?\.")

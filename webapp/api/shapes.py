@@ -25,6 +25,7 @@ Accepted = tuple[Item, Literal[202]]
 Nothing = tuple[Literal[""], Literal[204]]
 File = Annotated[Response, "application/octet-stream"]
 Table = Annotated[Response, "text/csv"]
+Measurements = Annotated[Response, "text/plain"]
 Moment = Annotated[str, Field(description="ISO 8601, UTC", json_schema_extra={"format": "date-time"})]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
