@@ -13,8 +13,8 @@ from tests.jobs.processes import Processes, queue_experiment, upload, wait_for
 from webapp.datasets import service as datasets
 from webapp.datasets.service import store
 from webapp.experiments import service as experiments
-from webapp.models import FINAL_STATUSES, User
-from webapp.registry import evidence
+from webapp.models import FINAL_STATUSES, Dataset, User
+from webapp.registry import evidence, reruns
 from webapp.registry import service as registry
 
 
@@ -53,6 +53,25 @@ def test_an_archive_becomes_a_version_with_metrics(processes: Processes, researc
     with store().fetch(tested.predictions_sha256) as path:
         said = [scored.find(path, number) for number in range(dataset.images)]
     assert sum(answer is not None for answer in said) == tested.metrics["n"]
+
+
+@pytest.mark.slow
+def test_an_experiment_that_is_run_again_gives_the_same_weights_and_scores(
+    processes: Processes, researcher: User, dataset: Dataset
+) -> None:
+    processes.warm_worker()
+    first = wait_for(queue_experiment(researcher, dataset, epochs=3, dropout=0.3, device="cpu"), is_over)
+    assert first.failed_because is None
+    again = wait_for(experiments.run_again(first, researcher), is_over)
+    found = reruns.of(again.version)
+    assert found is not None
+    assert (found.first, found.has_same_weights, found.has_same_metrics) == (first.version, True, True)
+    assert found.differences == []
+    scores = [[(epoch.train_loss, epoch.validation_auc) for epoch in run.epochs] for run in (first, again)]
+    assert scores[0] == scores[1]
+    other = wait_for(queue_experiment(researcher, dataset, epochs=3, dropout=0.3, device="cpu", seed=1), is_over)
+    weights = {run.version.files["state_dict.safetensors"] for run in (first, other)}
+    assert len(weights) == 2  # equal weights are no accident
 
 
 @pytest.mark.slow
