@@ -13,8 +13,8 @@ CHARTS = Path(__file__).parents[2] / "static/js/charts.js"
 
 
 def drawn(browser: Browser, data: dict[str, Any]) -> dict[str, Any]:
-    """What the chart holds: its texts, links, bars by their widths, dotted lines by their places, error bars and bands, the
-    upper end of its y axis and the height of its plot; on a narrow screen.
+    """What the chart holds: its texts, links, bars by their widths, dotted lines by their places, error bars and bands,
+    the upper end of its y axis and the height of its plot; on a narrow screen.
     """
     page = browser.new_page(viewport={"width": 390, "height": 800})
     kept = json.dumps(data).replace("<", "\\u003c")
