@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261129_intended_use"
-down_revision = "20261125_numbers"
+down_revision = "20261129_distances"
 branch_labels = None
 depends_on = None
 FOREIGN_KEY = "fk_model_version_intended_use_by_id"
