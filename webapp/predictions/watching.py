@@ -105,7 +105,7 @@ def _distances(came: incoming.Incoming) -> dict[Kind, dict[str, Any]]:
     for kind, name in DISTANCES.items():
         shown = _shown(kept.sample(kind), came.samples["day"][kind], came.samples["week"][kind])
         lines = {window: histogram(sample, BINS_SHOWN, FAR) for window, sample in shown.items()}
-        found[kind] = _chart(f"{name}: distance, in parts of the limit", middles, lines)
+        found[kind] = _chart(f"{name}: distance (limit: 1)", middles, lines)
     return found
 
 
