@@ -37,7 +37,7 @@ def _of_data(known: Material) -> dict[str, Fact]:
         "privacy": Fact("Stored pixels carry no metadata.", "Burnt-in text, and the source"),
         "missing": Fact("Unreadable files are rejected and listed; images without a label are left out: section 3."),
         "assignment": Fact(_assignment(known.version.experiment)),
-        "level": Fact(known.level),
+        "level": Fact("" if known.partitions.leaks is None else known.level),
         "flow": Fact("Section 3."),
         "makeup": Fact("Images and groups by split and class: section 3.", "Clinical characteristics"),
         "outcome": Fact(f"The class of the archive: {', '.join(known.version.classes)}.", "How it was found"),
