@@ -21,6 +21,7 @@ from webapp.database import take_turns as take_turns
 from webapp.people import ROLES as ROLES
 from webapp.people import SCOPES as SCOPES
 from webapp.people import ApiToken as ApiToken
+from webapp.people import AuditEvent as AuditEvent
 from webapp.people import User as User
 
 DATASET_STATUSES = ("pending", "review", "ready", "rejected")
@@ -374,18 +375,3 @@ class Feedback(Base):
     truth: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     prediction: Mapped[Prediction] = relationship(back_populates="feedback")
-
-
-class AuditEvent(Base):
-    """Who did what to which row; append-only."""
-
-    __tablename__ = "audit_event"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    created_at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
-    user_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
-    action: Mapped[str] = mapped_column(String(60))
-    subject: Mapped[str] = mapped_column(String(60))
-    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    request_id: Mapped[str | None] = mapped_column(String(64))
-    user: Mapped[User | None] = relationship()

@@ -1,7 +1,8 @@
-"""The rows of people and of the tokens by which their client systems ask."""
+"""The rows of people, of the tokens by which their client systems ask, and of what they did."""
 
 import datetime
 import secrets
+from typing import Any
 
 from flask_login import UserMixin
 from sqlalchemy import CheckConstraint, ForeignKey, String
@@ -54,3 +55,18 @@ class ApiToken(Base):
     @property
     def has_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= now()
+
+
+class AuditEvent(Base):
+    """Who did what to which row; append-only."""
+
+    __tablename__ = "audit_event"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now, index=True)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    action: Mapped[str] = mapped_column(String(60))
+    subject: Mapped[str] = mapped_column(String(60))
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    user: Mapped[User | None] = relationship()
