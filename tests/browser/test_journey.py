@@ -37,6 +37,7 @@ def test_from_the_first_admin_to_a_prediction(page: Page, tmp_path: Path) -> Non
     _bring_in_data(page, tmp_path / "Lesions.zip")
     _train(page)
     _activate(page)
+    _report(page)
     _predict(page, tmp_path)
     _administrate(page)
     _log_in_again(page)
@@ -122,6 +123,18 @@ def _activate(page: Page) -> None:
     page.get_by_role("button", name="Evaluate").click()
     expect(page.locator("main").get_by_text("succeeded").first).to_be_visible(timeout=60_000)
     picture(page, "evaluation")
+
+
+def _report(page: Page) -> None:
+    page.goto("/versions/1")
+    page.get_by_text("Write it").click()
+    page.get_by_label("What it is for", exact=False).fill("A second look at lesions.\n\nFor a journey.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("For a journey.").first).to_be_visible()
+    page.get_by_role("link", name="Report", exact=True).click()
+    for words in ("A second look at lesions.", "Leakage checklist", "Each class against the rest"):
+        expect(page.get_by_text(words).first).to_be_visible()
+    picture(page, "report")
 
 
 def _predict(page: Page, folder: Path) -> None:
