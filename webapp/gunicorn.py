@@ -29,15 +29,6 @@ class JsonLogger(Logger):
         logs.configure(settings.log_level)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
-        self.error_log.addFilter(_without_addresses)
-
-
-def _without_addresses(record: logging.LogRecord) -> bool:
-    """Always true. A request that failed in Gunicorn's hands is named without its address, which may carry names."""
-    text = str(record.msg)
-    if text.startswith(("Error handling request", "Invalid request from ip=")):
-        record.msg, record.args = text.partition(" %s")[0].partition(": ")[0], ()
-    return True
 
 
 logger_class = JsonLogger

@@ -41,18 +41,22 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-def answer(client: socket.socket, address: Any, error: Exception) -> None:
-    """Tells the client, as problem+json, and the log. The connection ends after it."""
+def answer(client: socket.socket, address: Any, error: Exception) -> int:
+    """The status that the client is told, as problem+json. The connection ends after it.
+
+    The log names the kind of error alone: its text may quote an address, which may carry names.
+    """
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     request_id = secrets.token_hex(8)
     told = {"request_id": request_id, "status": status, "address": address[0] if address else ""}
     if status == 500:
         log.error("request_failed", exc_info=error, extra=told)
     else:
-        log.warning("request_refused", extra=told | {"reason": str(error)})
+        log.warning("request_refused", extra=told | {"reason": type(error).__name__})
     with contextlib.suppress(OSError):
         client.setblocking(False)  # who takes no answer is not waited for
         client.send(_response(status, UNEXPECTED if status == 500 else str(error)[:MOST_SAID], request_id))
+    return status
 
 
 def _response(status: int, detail: str, request_id: str) -> bytes:

@@ -1,7 +1,7 @@
 """What was asked and how it was answered: each request is counted, and leaves a line in the log.
 
 Refusals too, whoever made them: a limit, the guard, the router, a view. What never became a request of the application,
-such as a header that Gunicorn cannot read, is in neither.
+such as a header that cannot be read, is counted as well, and `webapp.refusals` has its line.
 """
 
 import functools
@@ -11,7 +11,7 @@ import time
 from flask import Flask, Response, g, request
 
 from webapp import logs
-from webapp.predictions.journal import journal
+from webapp.predictions.journal import Journal, journal
 from webapp.predictions.tally import REQUEST
 from webapp.security import Actor
 
@@ -31,6 +31,13 @@ def _note(response: Response) -> Response:
     if log.isEnabledFor(logging.INFO):
         logs.gathered.add(_told(response))
     return response
+
+
+def count_unread(app: object, status: int) -> None:
+    """Counts what the worker refused before it was a request of the application."""
+    found: Journal | None = getattr(app, "extensions", {}).get("journal")
+    if found:
+        found.count(f"{REQUEST}unread/other/{status}")
 
 
 def _told(response: Response) -> dict[str, object]:

@@ -32,7 +32,7 @@ from typing import Any
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webapp import heads, held, refusals
+from webapp import heads, held, refusals, traffic
 from webapp.peer import Peer, Places, SlowClient
 
 HEAD_S = 10.0  # from the first wait for a request until its head, and a small body, must be here
@@ -219,7 +219,7 @@ class Worker(ThreadWorker):
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Gunicorn's hook: answers what never became a request of the application, or broke it."""
-        refusals.answer(client, addr, exc)
+        traffic.count_unread(self.wsgi, refusals.answer(client, addr, exc))
 
 
 def _comes_soon(conn: TConn) -> bool:

@@ -13,12 +13,14 @@ import pytest
 import requests
 from flask import Flask, g
 from flask.testing import FlaskClient
+from redis import Redis
 
 from tests.factories import Auth, make_activation
 from tests.sites import running_site, wait_until
 from webapp import logs, security
 from webapp.datasets import contents
 from webapp.models import Prediction, db
+from webapp.predictions import tally
 
 
 def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -162,12 +164,14 @@ def test_every_line_of_a_whole_site_is_json_and_names_no_address(tmp_path: Path)
         with socket.create_connection(("127.0.0.1", site.port)) as broken:
             broken.sendall(b"GET /patient-name nonsense\r\n\r\n")
             assert b"400" in broken.recv(100)
+        redis = Redis.from_url(f"unix://{tmp_path / 'var' / 'redis.sock'}")
+        wait_until(lambda: ("unread", "other", "400", 1) in tally.Told(redis).requests())
         os.kill(site.programs()["jobs.janitor"], signal.SIGKILL)
         wait_until(lambda: "jobs.janitor" in site.programs())
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert {"supervisor", "gunicorn.error", "webapp.traffic"} <= {line["logger"] for line in lines}
-    told = [line["event"] for line in lines if line["level"] == "warning"]
-    assert "Invalid request from ip=127.0.0.1" in told
+    (unread,) = [line for line in lines if line["event"] == "request_refused"]
+    assert (unread["status"], unread["reason"]) == (400, "InvalidHTTPVersion")
     assert "request_done" in {line["event"] for line in lines}
     assert "patient-name" not in str(lines)
     assert all(line["at"] for line in lines)
