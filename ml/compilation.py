@@ -6,7 +6,6 @@ on a GPU only, where the rest of the run is long, and goes on with what was fast
 """
 
 import logging
-import os
 import shutil
 from typing import cast
 
@@ -120,7 +119,6 @@ def _missing(device: torch.device) -> str | None:
         return None
     if torch.cuda.get_device_capability(device) < _LEAST_CAPABILITY:
         return f"a GPU of compute capability {'.'.join(map(str, _LEAST_CAPABILITY))} or more"
-    has_c_compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    if not (has_c_compiler and torch.utils._triton.has_triton()):
+    if not ((shutil.which("gcc") or shutil.which("clang")) and torch.utils._triton.has_triton()):
         return "a C compiler (gcc) and Triton, which comes with PyTorch for CUDA,"
     return None
