@@ -46,14 +46,14 @@ class Window:
 
 
 def page_of(
-    statement: Select[Row], row: type[Row], limit: int = DEFAULT_LIMIT, cursor: str | None = None, by: Any = None
+    statement: Select[Row], row: type[Row], limit: int = DEFAULT_LIMIT, cursor: str | int | None = None, by: Any = None
 ) -> Page[Row]:
     """The rows of `statement` below `cursor`, newest first: highest id, or latest moment `by`. Raises Invalid."""
     if not 1 <= limit <= MAX_LIMIT:
         raise Invalid(f"limit is {limit}; it must lie between 1 and {MAX_LIMIT}.", {"limit": f"1 to {MAX_LIMIT}"})
     column: Any = row.id  # type: ignore[attr-defined]  # every row has an integer id
     if cursor:
-        statement = statement.where(_below(row, _id_of(cursor), by))
+        statement = statement.where(_below(row, _id_of(str(cursor)), by))
     order = [column.desc()] if by is None else [by.desc(), column.desc()]
     rows = list(db.session.scalars(statement.order_by(*order).limit(limit + 1)))
     return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)  # type: ignore[attr-defined]

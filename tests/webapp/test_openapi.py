@@ -8,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from webapp.api import openapi
+from webapp.models import MAX_ID
 
 
 @pytest.fixture
@@ -71,6 +72,21 @@ def test_measurements_are_described_as_text_for_whoever_has_a_token(document: di
     assert described["responses"]["200"]["content"].keys() == {"text/plain"}
     assert {"401", "403"} <= described["responses"].keys()
     assert "security" not in described  # but the one of all
+
+
+def test_a_file_of_a_version_is_bytes_and_its_report_a_page(document: dict) -> None:
+    answers = document["paths"]["/api/v1/versions/{version_id}/files/{name}"]["get"]["responses"]
+    assert answers["200"]["content"].keys() == {"application/octet-stream", "text/html"}
+
+
+def test_the_number_of_a_row_has_its_limits_in_the_document(document: dict) -> None:
+    """Where the schema allows more than is accepted, a client learns it from a refusal only."""
+    parameters = document["paths"]["/api/v1/datasets"]["get"]["parameters"]
+    (cursor,) = (one["schema"] for one in parameters if one["name"] == "cursor")
+    assert (cursor["type"], cursor["minimum"], cursor["maximum"]) == ("integer", 0, MAX_ID)
+    version = document["components"]["schemas"]["BatchForm"]["properties"]["version"]["anyOf"][0]
+    assert (version["type"], version["minimum"], version["maximum"]) == ("integer", 1, MAX_ID)
+    assert "'ge'" not in str(document)  # a limit in the words of pydantic, which no client knows
 
 
 def test_health_answers_as_described(client: FlaskClient, document: dict) -> None:

@@ -74,13 +74,13 @@ class Operation:
         return shape, get_args(statuses)
 
     @property
-    def media_type(self) -> str | None:
-        """That of the answer; None where it has no body."""
+    def media_types(self) -> tuple[str, ...]:
+        """Those of the answer; none where it has no body."""
         shape, statuses = self.answer
         marks = get_args(shape)
         if marks and marks[0] is Response:
-            return str(marks[1])
-        return None if 204 in statuses else "application/json"
+            return tuple(map(str, marks[1:]))
+        return () if 204 in statuses else ("application/json",)
 
     @property
     def failures(self) -> list[int]:
@@ -136,7 +136,7 @@ def _document(found: list[Operation]) -> Json:
 def _schemas(found: list[Operation]) -> tuple[dict[str, Json], Json]:
     """The JSON Schema of each shape by its representation, and the definitions that they refer to."""
     shapes = [shape for one in found for shape in one.content.values()] + [Problem]
-    shapes += [one.answer[0] for one in found if one.media_type == "application/json"]
+    shapes += [one.answer[0] for one in found if "application/json" in one.media_types]
     inputs = [
         (repr(shape), "validation", TypeAdapter(shape)) for shape in {repr(shape): shape for shape in shapes}.values()
     ]
@@ -192,9 +192,9 @@ def _queries(one: Operation) -> list[Json]:
 def _responses(one: Operation, schemas: dict[str, Json]) -> Json:
     shape, statuses = one.answer
     answer: Json = {"description": "Done"}
-    if one.media_type:
+    if one.media_types:
         schema = schemas.get(repr(shape), {"type": "string", "format": "binary"})
-        answer["content"] = {one.media_type: {"schema": schema}}
+        answer["content"] = {media_type: {"schema": schema} for media_type in one.media_types}
     failures = {str(status): {"$ref": f"#/components/responses/{status}"} for status in one.failures}
     return {str(status): answer for status in statuses} | failures
 

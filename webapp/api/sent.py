@@ -23,6 +23,9 @@ def _digits(text: object) -> object:
 
 
 Digits = Annotated[int, BeforeValidator(_digits)]  # nothing but digits: neither '1.0' nor '+1' nor ' 1'
+# Limits come before the check of digits: behind it the document would lack them.
+RowNumber = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_digits)]
+ClusterNumber = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_digits)]
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -81,9 +84,7 @@ class BatchFields(BaseModel):
     """What may come beside an archive that is to be scored."""
 
     name: str = Field("", max_length=200)
-    version: Digits | None = Field(
-        None, ge=1, le=MAX_ID, description="The version that scores; without it the active one"
-    )
+    version: RowNumber | None = Field(None, description="The version that scores; without it the active one")
 
 
 class BatchForm(BatchFields):
@@ -147,7 +148,7 @@ class NewActivation(Reason):
 class EncodedImages(Frozen):
     """Images as base64 text."""
 
-    images: list[str] = Field(min_length=1)
+    images: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
 
 
 class Query(BaseModel):
@@ -158,7 +159,7 @@ class Query(BaseModel):
 
 class PageArguments(Query):
     limit: Digits = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="Rows in one page")
-    cursor: str = Field("", pattern=r"^[0-9]*$", max_length=10, description="`next` of the page before")
+    cursor: Digits = Field(0, ge=0, le=MAX_ID, description="`next` of the page before")
 
 
 class Explain(Query):
@@ -188,7 +189,7 @@ class ImageArguments(Query):
     split: str = Field("", description="Only images of this split")
     group: str = Field("", description="Only images of this group (patient)")
     issue: str = Field("", description="Only images with this finding")
-    cluster: Digits | None = Field(None, ge=0, le=MAX_ID, description="Only copies of one another")
+    cluster: ClusterNumber | None = Field(None, description="Only copies of one another")
     quarantined: Literal["0", "1"] | None = Field(None, description="1: only those in quarantine; 0: only the others")
 
     def wanted(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ Item = TypeVar("Item")
 Accepted = tuple[Item, Literal[202]]
 Nothing = tuple[Literal[""], Literal[204]]
 File = Annotated[Response, "application/octet-stream"]
+FileOfVersion = Annotated[Response, "application/octet-stream", "text/html"]  # the report is a page
 Table = Annotated[Response, "text/csv"]
 Measurements = Annotated[Response, "text/plain"]
 Moment = Annotated[str, Field(description="ISO 8601, UTC", json_schema_extra={"format": "date-time"})]

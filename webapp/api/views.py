@@ -10,7 +10,7 @@ from ml.ingest_options import IngestOptions
 from ml.revision import Change
 from webapp.api import answers, bodies, comparing, openapi, schemas, sent
 from webapp.api.bodies import asks, may_fail, may_take, takes
-from webapp.api.shapes import Accepted, File, Nothing, Page
+from webapp.api.shapes import Accepted, FileOfVersion, Nothing, Page
 from webapp.datasets import contents, versions
 from webapp.datasets import service as datasets
 from webapp.experiments import service as experiments
@@ -231,7 +231,7 @@ def read_version(version_id: int) -> answers.VersionWithCard:
 
 @bp.get(f"{V1}/versions/<int:version_id>/files/<name>")
 @allow("viewer")
-def version_file(version_id: int, name: str) -> File:
+def version_file(version_id: int, name: str) -> FileOfVersion:
     return files.send(version_id, name)
 
 

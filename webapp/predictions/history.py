@@ -91,7 +91,7 @@ def _truth(state: str | None) -> Any:
     }.get(state or "given")
 
 
-def page(wanted: Filter, limit: int, cursor: str | None) -> Page[Prediction]:
+def page(wanted: Filter, limit: int, cursor: str | int | None) -> Page[Prediction]:
     """The newest answers from the cursor on, with all that a list shows of them. Raises Invalid."""
     shown = (joinedload(Prediction.user), joinedload(Prediction.token), joinedload(Prediction.feedback))
     statement = select(Prediction).where(*wanted.conditions()).options(*shown)
