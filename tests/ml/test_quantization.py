@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml import domain, embedding, evaluation, quantization
+from ml import domain, embedding, evaluation, images, quantization
 from ml.decisions import OperatingPoint
 from ml.self_test import SelfTest
 from ml.serving import Predictor
@@ -44,10 +44,25 @@ def test_a_smaller_variant_says_nearly_the_same_and_explains_itself(
 
 def test_a_network_that_gains_nothing_has_one_variant(tmp_path: Path) -> None:
     data = small_dataset.build(tmp_path / "data")
-    exact = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path))
+    described = small_version.card().model_copy(update={"network": "mobilenet_v3_small"})
+    exact = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path, described))
     validated = evaluation.evaluate_split(exact, data.manifest, data.packs, "validation", None, lambda *_: None)
     assert quantization.add(exact, data.manifest, data.packs, tmp_path, validated, None, None) is None
     assert not (tmp_path / "model.int8.onnx").exists()
+
+
+def test_speed_is_that_of_validation_images_each_in_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small_dataset.build(tmp_path / "data", validation=6)
+    exact = Predictor(tmp_path / "model.onnx", small_version.write(tmp_path))
+    seen: list[bytes] = []
+    monkeypatch.setattr(Predictor, "probabilities", lambda self, batch_NCHW: seen.append(batch_NCHW.tobytes()))
+    images_NCHW = quantization._timed(exact, data.manifest, data.packs)
+    speeds = quantization.images_per_s([exact, exact], images_NCHW)
+    assert min(speeds) > 0
+    validation = data.manifest.of_split("validation")
+    given = {images.to_input(data.packs.read(row.pack, row.member), exact.card.input).tobytes() for row in validation}
+    assert set(seen) == given
+    assert seen[::2] == seen[1::2]  # the same image for both
 
 
 def measured(**values: float | None) -> Measured:
