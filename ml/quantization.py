@@ -27,7 +27,7 @@ from ml.variants import Measured, Variants
 
 # Measured by benchmarks/quantization.py. The depthwise convolutions of MobileNetV3 gain nothing, and cnn_fast next to
 # nothing; EfficientNet-Lite0 is twice as fast, but loses too much.
-NETWORKS: tuple[str, ...] = ("resnet18",)
+NETWORKS: tuple[str, ...] = ("cnn", "resnet18")
 _CALIBRATION_IMAGES = 128
 _RUNS = 15
 _OPERATORS = ["Conv", "Relu", "Clip", "Add", "MaxPool"]  # Clip: the ReLU6 of EfficientNet-Lite

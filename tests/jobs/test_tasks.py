@@ -33,8 +33,8 @@ def test_an_archive_becomes_a_version_with_metrics(processes: Processes, researc
     assert (experiment.status, experiment.failed_because, experiment.attempts) == ("succeeded", None, 1)
     assert [epoch.number for epoch in experiment.epochs] == [1, 2, 3]
     version = experiment.version
-    model = {"model.onnx", "state_dict.safetensors", "model.pt2", "card.json"}
-    assert set(version.files) == {*model, "embeddings.npz", "self_test.npz"}
+    model = {"model.onnx", "model.int8.onnx", "state_dict.safetensors", "model.pt2", "card.json"}
+    assert set(version.files) == {*model, "embeddings.npz", "self_test.npz", "self_test.int8.npz"}
     assert version.card["parity"]["max_abs_difference"] <= 1e-4
     assert len(version.card["reference"]["scores"]) == sum(entry["validation"] for entry in dataset.classes)
     tested = registry.test_evaluation(version)
