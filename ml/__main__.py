@@ -140,8 +140,8 @@ def _synthetic(chosen: argparse.Namespace) -> None:
 def _find_rate(chosen: argparse.Namespace) -> None:
     from ml.rate_finder import find_rate
 
-    config = _config(chosen)
     manifest, packs = _dataset(chosen.dataset)
+    config = _config(chosen, len(manifest.of_split("train")))
     with tempfile.TemporaryDirectory() as scratch:
         curve = find_rate(config, manifest, packs, Path(scratch), report=_report, weights_dir=chosen.weights)
     _show("")
@@ -156,8 +156,8 @@ def _train(chosen: argparse.Namespace) -> None:
     from ml import training
     from ml.release import release
 
-    config = _config(chosen)
     manifest, packs = _dataset(chosen.dataset)
+    config = _config(chosen, len(manifest.of_split("train")))
     chosen.out.mkdir(parents=True, exist_ok=True)
     kept = chosen.out / CHECKPOINT
 
@@ -182,9 +182,12 @@ def _train(chosen: argparse.Namespace) -> None:
     _print_metrics(done.tested.metrics)
 
 
-def _config(chosen: argparse.Namespace) -> TrainConfig:
-    """The preset, changed by --config, changed by each --set; `augmentation.rotation_degrees=0` reaches inside."""
-    fields = presets()[chosen.preset].config.model_dump()
+def _config(chosen: argparse.Namespace, images: int) -> TrainConfig:
+    """The preset for so many images, changed by --config, changed by each --set.
+
+    `augmentation.rotation_degrees=0` reaches inside.
+    """
+    fields = presets(images)[chosen.preset].config.model_dump()
     changes = [_json(chosen.config, "--config")]
     for change in chosen.set:
         key, _, value = change.partition("=")

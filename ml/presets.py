@@ -1,7 +1,9 @@
 """Starting points for a training: for each network a quick look, a solid run, and the best that is known here; and one
 for many images in few epochs.
 
-The epochs fit a data set of about a thousand training images; a larger one is gone through less often.
+They fit a data set of about a thousand training images. A larger one is gone through less often. An epoch of a small
+one still has a few steps, by smaller batches, and a quick look from scratch takes twice the epochs: docs/training.md
+has what that was measured to gain.
 """
 
 import math
@@ -9,7 +11,8 @@ from typing import Any, NamedTuple
 
 from ml.config import TrainConfig
 
-USUAL_IMAGES = 1_000
+USUAL_IMAGES, SMALL_IMAGES = 1_000, 300
+_STEPS, _LEAST_BATCH = 4, 8  # an epoch has so many batches, unless they would have to be smaller than the least
 
 _BEST: dict[str, Any] = {
     "label_smoothing": 0.1,
@@ -147,10 +150,38 @@ class Preset(NamedTuple):
 
 def presets(images: int = USUAL_IMAGES) -> dict[str, Preset]:
     """The presets for a data set with so many training images, by name: `NETWORK-LEVEL`."""
-    share = min(1.0, math.sqrt(USUAL_IMAGES / max(images, 1)))
-    return {
-        name: Preset(
-            title, purpose, TrainConfig.model_validate(fields | {"epochs": max(fewest, round(epochs * share))})
-        )
-        for name, (title, purpose, epochs, fewest, fields) in _ALL.items()
-    }
+    found = {}
+    for name, (title, purpose, epochs, fewest, fields) in _ALL.items():
+        longest = max(fewest, round(epochs * _share(name, images)))
+        fitted = {"epochs": longest, "batch_size": _batch_size(fields, images)}
+        found[name] = Preset(title, purpose, TrainConfig.model_validate(fields | fitted))
+    return found
+
+
+def _share(name: str, images: int) -> float:
+    """Of the usual epochs."""
+    if name == "cnn-quick" and images < SMALL_IMAGES:
+        return 2.0
+    return min(1.0, math.sqrt(USUAL_IMAGES / max(images, 1)))
+
+
+def _batch_size(fields: dict[str, Any], images: int) -> int:
+    """The usual one for so many images; that of `cnn_fast`, whose rate goes with it, is for many."""
+    size = int(fields.get("batch_size", TrainConfig.model_fields["batch_size"].default))
+    while fields["network"] != "cnn_fast" and size > _LEAST_BATCH and images < _STEPS * size:
+        size //= 2
+    return size
+
+
+def fitted_to(images: int) -> str:
+    """What the size of the data set changed in its presets, as a sentence."""
+    told = f"Fitted to {images:,} training images: "
+    if images > USUAL_IMAGES:
+        return told + "fewer epochs, by the square root of how many times 1,000 images there are."
+    if images >= SMALL_IMAGES:
+        return told + "the usual batches, and all epochs."
+    smallest = _batch_size(_CNN, images)
+    batches = (
+        f"batches of {smallest}, so that an epoch has a few steps, and" if smallest < 32 else "the usual batches, and"
+    )
+    return told + batches + " twice the epochs for a quick look from scratch."

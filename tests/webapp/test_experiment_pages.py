@@ -91,7 +91,7 @@ def test_every_preset_fills_the_whole_form_with_settings_that_are_accepted(
     html = client.get("/experiments/new").text
     offered = [json.loads(unescape(values)) for values in re.findall(r'data-preset="([^"]+)"', html)]
     inputs = set(re.findall(r'name="(config\.[^"]+)"', html))
-    expected = presets()
+    expected = presets(8)
     assert len(offered) == len(expected)
     for values, preset in zip(offered, expected.values(), strict=True):
         assert set(values) == inputs
@@ -111,7 +111,12 @@ def test_the_presets_fit_the_size_of_the_chosen_data_set(app: Flask, client: Fla
         offered = [json.loads(unescape(values)) for values in re.findall(r'data-preset="([^"]+)"', html)]
         return [values["config.epochs"] for values in offered]
 
-    assert epochs(small) == [preset.config.epochs for preset in presets().values()]
+    few = 8
+    assert epochs(small) == [preset.config.epochs for preset in presets(few).values()]
+    assert (
+        f"Fitted to {few} training images: batches of 8" in client.get(f"/experiments/presets?dataset_id={small}").text
+    )
+    assert "fewer epochs" in client.get(f"/experiments/presets?dataset_id={large_id}").text
     assert epochs(large_id) == [preset.config.epochs for preset in presets(50_000).values()]
     assert epochs("nonsense") == epochs(large_id)  # the newest, which the form shows first
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response as BaseResponse
 
 from ml.config import TrainConfig
-from ml.presets import USUAL_IMAGES, presets
+from ml.presets import USUAL_IMAGES, fitted_to, presets
 from ml.space import Plan
 from webapp import forms, queue, waiting
 from webapp.datasets import service as datasets
@@ -87,7 +87,7 @@ def _form_page(
         plan=forms.groups_of(Plan, "plan", values, errors)[0].fields,
         space=plans.entries(request.form, errors),
         is_search=request.form.get("begin") == "search",
-        presets=_presets(dataset_id),
+        **_presets(dataset_id),
         weights=_initial_weights(),
     )
 
@@ -98,22 +98,23 @@ def _initial_weights() -> list[str]:
     return ["none", "imagenet", *(f"version:{number}" for number in newest)]
 
 
-def _presets(dataset_id: int | None) -> list[dict[str, Any]]:
-    """The presets for the size of the chosen data set; the first one is chosen where none is."""
+def _presets(dataset_id: int | None) -> dict[str, Any]:
+    """The presets for the size of the chosen data set, and what it changed; the first one is chosen where none is."""
     every = {dataset.id: dataset for dataset in datasets.ready()}
     chosen = every.get(dataset_id or next(iter(every), 0))
     images = sum(entry["train"] for entry in chosen.classes) if chosen else USUAL_IMAGES
-    return [
+    offered = [
         {"name": name, "title": title, "purpose": purpose, "values": forms.flatten(config.model_dump(), "config")}
         for name, (title, purpose, config) in presets(images).items()
     ]
+    return {"presets": offered, "fitted": fitted_to(images) if chosen else None}
 
 
 @bp.get("/presets")
 @allow("researcher")
 def presets_of() -> str:
     """The buttons of the presets, for the data set that the form names."""
-    return render_template("experiments/_presets.html", presets=_presets(request.args.get("dataset_id", type=int)))
+    return render_template("experiments/_presets.html", **_presets(request.args.get("dataset_id", type=int)))
 
 
 @bp.post("/new")
