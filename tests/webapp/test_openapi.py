@@ -51,7 +51,7 @@ def test_the_document_tells_who_may_and_what_is_open(document: dict) -> None:
     paths = document["paths"]
     assert "scope predict" in paths["/predict"]["post"]["description"]
     assert paths["/health"]["get"]["security"] == []
-    assert {"401", "403", "422", "429", "503"} <= paths["/predict"]["post"]["responses"].keys()
+    assert {"401", "403", "408", "422", "429", "503"} <= paths["/predict"]["post"]["responses"].keys()
 
 
 def test_limits_of_hyperparameters_are_those_of_the_form(document: dict) -> None:

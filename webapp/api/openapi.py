@@ -29,6 +29,7 @@ FAILURES = {
     401: "No valid token",
     403: "The role or the token's scope does not reach",
     404: "There is no such thing",
+    408: "The request came too slowly",
     409: "The state of the row forbids it",
     410: "It was there and has gone",
     413: "The body is too large",
@@ -91,7 +92,7 @@ class Operation:
         if VARIABLE.search(self.path) or self.content or self.asks:
             found |= {404, 409}
         if self.verb != "get":
-            found |= {400, 409, 413}
+            found |= {400, 408, 409, 413}
         if self.content:
             found |= {415, 422}
         if self.asks:
