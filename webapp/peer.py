@@ -60,8 +60,12 @@ class Peer(socket.socket):
 
     def begin(self) -> None:
         """To be called before each request: the client is a stranger, and has all patience."""
-        self.is_known, self.is_waited_for = False, True
+        self._place, self.is_waited_for = self._places.strangers, True
         self._patience_s = PATIENCE_S
+
+    def introduce(self, places: threading.BoundedSemaphore | None = None) -> None:
+        """The client has shown who it is: it waits where the known do, or in these places."""
+        self._place = places or self._places.known
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Raises SlowClient, Crowded; TimeoutError where the client is not waited for."""
@@ -105,7 +109,7 @@ class Peer(socket.socket):
 
     def _wait(self, event: int) -> None:
         """Returns when the client has moved. Raises SlowClient, Crowded."""
-        place = self._places.known if self.is_known else self._places.strangers
+        place = self._place
         if not place.acquire(blocking=False):
             raise Crowded
         try:
@@ -118,11 +122,11 @@ class Peer(socket.socket):
             raise SlowClient
 
 
-def introduce(environ: dict[str, Any]) -> None:
-    """Notes that the client of this WSGI request has shown who it is."""
+def introduce(environ: dict[str, Any], places: threading.BoundedSemaphore | None = None) -> None:
+    """Notes that the client of this WSGI request has shown who it is; it waits with the known, or in these places."""
     sock = environ.get("gunicorn.socket")
     if isinstance(sock, Peer):
-        sock.is_known = True
+        sock.introduce(places)
 
 
 def _is_ready(sock: socket.socket, event: int, timeout_s: float) -> bool:

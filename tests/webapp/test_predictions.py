@@ -402,7 +402,8 @@ def test_a_store_that_hangs_keeps_nobody_waiting_whom_the_old_version_can_answer
     goes_on.set()
     time.sleep(1)  # what was on its way arrives too late
     loaded = active_model_of(app).loaded
-    assert loaded and loaded.version == first
+    assert loaded
+    assert loaded.version == first
     assert client.get("/health").json["status"] == "ok"
 
 

@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.conftest import application
 from tests.webapp.test_worker import THREADS, answered, received_from, serving
 from webapp import heads, peer
+from webapp.predictions import turns
+from webapp.settings import Settings
 
 PATIENCE_S = 3.0
 MANY = 4 * THREADS
@@ -167,13 +170,18 @@ def test_what_is_no_request_is_refused_in_the_one_shape(port: int, request_bytes
     assert (problem["status"], bool(problem["title"]), bool(problem["detail"])) == (status, True, True)
 
 
-def test_who_has_shown_its_name_waits_where_no_stranger_can() -> None:
+@contextlib.contextmanager
+def pairs(count: int) -> Iterator[tuple[list[peer.Peer], list[socket.socket], ThreadPoolExecutor]]:
+    """Peers of one process, their other ends, and threads to wait in."""
     places = peer.Places(THREADS)
     with contextlib.ExitStack() as stack:
-        ends = [socket.socketpair() for _ in range(2)]
+        ends = [socket.socketpair() for _ in range(count)]
         peers = [stack.enter_context(peer.Peer(near, places)) for near, _ in ends]
-        others = [stack.enter_context(far) for _, far in ends]
-        pool = stack.enter_context(ThreadPoolExecutor())
+        yield peers, [stack.enter_context(far) for _, far in ends], stack.enter_context(ThreadPoolExecutor())
+
+
+def test_who_has_shown_its_name_waits_where_no_stranger_can() -> None:
+    with pairs(2) as (peers, others, pool):
         stranger = pool.submit(peers[0].recv, 9)
         time.sleep(0.2)
         with pytest.raises(peer.Crowded):
@@ -183,3 +191,17 @@ def test_who_has_shown_its_name_waits_where_no_stranger_can() -> None:
         for other in others:
             other.sendall(b"hello")
         assert (stranger.result(5), known.result(5)) == (b"hello", b"hello")
+
+
+def test_slow_bodies_leave_half_of_the_turns_of_predictions(settings: Settings) -> None:
+    with application(settings.model_copy(update={"max_predicts_in_flight": 2})) as app, app.app_context():
+        with contextlib.ExitStack() as stack:
+            peers, others, pool = stack.enter_context(pairs(2))
+            for one in peers:
+                stack.enter_context(turns.taken({"gunicorn.socket": one}))
+            slow = pool.submit(peers[0].recv, 9)
+            time.sleep(0.2)
+            with pytest.raises(peer.Crowded):
+                peers[1].recv(9)
+            others[0].sendall(b"hello")
+            assert slow.result(5) == b"hello"

@@ -43,7 +43,7 @@ def predict(asked: sent.Explain) -> answers.Predictions:
 
     One bad image among several is an `error` in its own place; a bad image alone is a 422.
     """
-    with turns.taken():
+    with turns.taken(request.environ):
         loaded, answered = predictions.predict(bodies.images(), actor(), asked.explain == "1")
     return schemas.predictions(loaded, answered, g.request_id)
 

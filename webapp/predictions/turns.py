@@ -4,10 +4,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from flask import Flask, current_app
 
 from webapp.errors import Unavailable
+from webapp.peer import introduce
 from webapp.predictions.journal import journal
 from webapp.predictions.tally import BUSY, OCCUPIED
 from webapp.settings import Settings
@@ -18,7 +20,9 @@ class Busy(Unavailable):
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["predict_turns"] = threading.BoundedSemaphore(places(app.extensions["settings"]))
+    count = places(app.extensions["settings"])
+    app.extensions["predict_turns"] = threading.BoundedSemaphore(count)
+    app.extensions["slow_predicts"] = threading.BoundedSemaphore(max(1, count // 2))
 
 
 def places(settings: Settings) -> int:
@@ -27,8 +31,11 @@ def places(settings: Settings) -> int:
 
 
 @contextlib.contextmanager
-def taken() -> Iterator[None]:
-    """A place within the `with` block, to be taken before the body is read. Raises Busy where none is free."""
+def taken(environ: dict[str, Any] | None = None) -> Iterator[None]:
+    """A place within the `with` block, to be taken before the body is read. Raises Busy where none is free.
+
+    With the `environ` of the request its body may come slowly only in half of the places.
+    """
     turns: threading.BoundedSemaphore = current_app.extensions["predict_turns"]
     if not turns.acquire(blocking=False):
         journal().count(BUSY)
@@ -36,6 +43,7 @@ def taken() -> Iterator[None]:
         raise Busy(
             f"This process answers {limit} requests already (APP_MAX_PREDICTS_IN_FLIGHT). Try again in a second."
         )
+    introduce(environ or {}, current_app.extensions["slow_predicts"])
     taken_s = time.perf_counter()
     try:
         yield

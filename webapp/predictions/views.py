@@ -30,7 +30,7 @@ def answer() -> tuple[str, int, dict[str, str]]:
     loaded, found, problem, status, headers = active_model().current(), None, None, 200, {}
     upload, explains = _upload(), bool(loaded and loaded.predictor.can_explain)
     try:
-        with turns.taken():
+        with turns.taken(request.environ):
             loaded, (found,) = service.predict([upload], actor(), explains)
     except AppError as error:
         problem, status = str(error), error.status
