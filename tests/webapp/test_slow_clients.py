@@ -194,14 +194,13 @@ def test_who_has_shown_its_name_waits_where_no_stranger_can() -> None:
 
 
 def test_slow_bodies_leave_half_of_the_turns_of_predictions(settings: Settings) -> None:
-    with application(settings.model_copy(update={"max_predicts_in_flight": 2})) as app, app.app_context():
-        with contextlib.ExitStack() as stack:
-            peers, others, pool = stack.enter_context(pairs(2))
-            for one in peers:
-                stack.enter_context(turns.taken({"gunicorn.socket": one}))
-            slow = pool.submit(peers[0].recv, 9)
-            time.sleep(0.2)
-            with pytest.raises(peer.Crowded):
-                peers[1].recv(9)
-            others[0].sendall(b"hello")
-            assert slow.result(5) == b"hello"
+    few = settings.model_copy(update={"max_predicts_in_flight": 2})
+    with application(few) as app, app.app_context(), pairs(2) as (peers, others, pool), contextlib.ExitStack() as stack:
+        for one in peers:
+            stack.enter_context(turns.taken({"gunicorn.socket": one}))
+        slow = pool.submit(peers[0].recv, 9)
+        time.sleep(0.2)
+        with pytest.raises(peer.Crowded):
+            peers[1].recv(9)
+        others[0].sendall(b"hello")
+        assert slow.result(5) == b"hello"
