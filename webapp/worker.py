@@ -36,12 +36,14 @@ from webapp import heads, held, refusals, traffic
 from webapp.peer import Peer, Places, SlowClient
 
 HEAD_S = 10.0  # from the first wait for a request until its head, and a small body, must be here
+FULL_S = 1.0  # the same where the process can hold no more connections
 GOES_S = 2.0  # a silent connection, once the worker is to end
 STAYS_S = 0.1
 LEAVES_S = 0.02  # a process that holds fewer connections, and is too busy to take one, is not waited for
 TAKES_S = 1.0  # after a wait in vain it takes all that comes, for so long
 LINGERS_S = 2.0
 _PAUSE_S = 0.0005
+_NO_DESCRIPTOR_S = 0.01
 _DRAINED_BYTES = 1 << 16
 
 
@@ -81,7 +83,10 @@ class Worker(ThreadWorker):
         try:
             sock, client = listener.accept()
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._cut_off(FULL_S)
+                time.sleep(_NO_DESCRIPTOR_S)  # the listener calls again at once
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
             return
         self.nr_conns += 1
@@ -127,11 +132,11 @@ class Worker(ThreadWorker):
         self.handle_error(None, conn.sock, conn.client, error)
         self._linger(conn.sock)
 
-    def _cut_off(self) -> None:
-        """Ends connections whose request does not come: with a word where it has begun."""
+    def _cut_off(self, patience_s: float) -> None:
+        """Ends connections whose request does not come for so long: with a word where it has begun."""
         now_s = time.monotonic()
         for conn, since_s in [*self._coming.items()]:
-            if now_s - since_s > HEAD_S:
+            if now_s - since_s > patience_s:
                 if heads.has_begun(conn):
                     self._refuse(conn, SlowClient())
                 else:
@@ -181,7 +186,7 @@ class Worker(ThreadWorker):
     def notify(self) -> None:
         """Gunicorn's main loop calls this at least every second."""
         super().notify()
-        self._cut_off()
+        self._cut_off(HEAD_S if self.nr_conns < self.worker_connections else FULL_S)
         for sock in [sock for sock, until_s in self._lingering.items() if until_s < time.monotonic()]:
             self._close(sock)
         self._tell()

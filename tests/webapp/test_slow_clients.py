@@ -2,14 +2,17 @@
 
 import contextlib
 import json
+import resource
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import application
+from tests.sites import children_of
 from tests.webapp.test_worker import THREADS, answered, received_from, serving
 from webapp import heads, peer
 from webapp.predictions import turns
@@ -127,6 +130,28 @@ def test_an_answer_that_is_taken_slowly_comes_whole(port: int) -> None:
             time.sleep(1.2 * PATIENCE_S / 64)
         assert received > 2**26
         assert time.monotonic() - began_s > PATIENCE_S
+
+
+def test_silent_connections_make_room_where_a_process_can_hold_no_more(tmp_path: Path) -> None:
+    with serving(tmp_path, connections=20) as server, contextlib.ExitStack() as stack:
+        for _ in range(40):
+            sent(server.port, b"", stack)
+        began_s = time.monotonic()
+        assert answered(server.port)
+        assert time.monotonic() - began_s < 4
+
+
+def test_a_process_without_a_free_descriptor_lives_on(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, contextlib.ExitStack() as stack:
+        (process,) = children_of(server.master.pid)
+        limit = len(list(Path(f"/proc/{process}/fd").iterdir())) + 10
+        resource.prlimit(process, resource.RLIMIT_NOFILE, (limit, limit))
+        for _ in range(20):
+            sent(server.port, b"", stack)
+        began_s = time.monotonic()
+        assert answered(server.port)
+        assert time.monotonic() - began_s < 4
+        assert children_of(server.master.pid) == [process]
 
 
 def test_a_kept_connection_that_sends_half_a_head_is_cut_off_too(port: int) -> None:

@@ -68,13 +68,14 @@ def serving(
     processes: int = 1,
     is_fresh_s: float = held.FRESH_S,
     patience_s: float = peer.PATIENCE_S,
+    connections: int = 1_000,
 ) -> Iterator[Server]:
     config = CONFIG.format(is_fresh_s=is_fresh_s, patience_s=patience_s)
     for name, text in (("config.py", config), ("which.py", APP)):
         (tmp_path / name).write_text(textwrap.dedent(text))
     port = free_port()
     options = ["--config", str(tmp_path / "config.py"), "--threads", str(threads), "--bind", f"127.0.0.1:{port}"]
-    options += ["--workers", str(processes)]
+    options += ["--workers", str(processes), "--worker-connections", str(connections)]
     command = [sys.executable, "-m", "gunicorn", *options, "--pythonpath", str(tmp_path), "which:app"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
