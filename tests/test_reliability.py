@@ -160,7 +160,8 @@ def test_a_frozen_database_is_an_honest_refusal_until_it_goes_on(asked: Asked, s
     assert 0 not in clients.statuses()
     assert (health.status_code, health.json()["checks"]["database"]) == (503, "down")
     assert alive.ok
-    time.sleep(postgres.CONNECT_S + postgres.AWAY_S)  # by then each process has asked once more
+    with Clients(site, headers):
+        time.sleep(postgres.CONNECT_S + postgres.AWAY_S)  # by then each process has asked once more
     assert recovers(site, headers)
 
 
