@@ -117,6 +117,8 @@ def _missing(device: torch.device) -> str | None:
         return "a C++ compiler (g++)"
     if device.type != "cuda":
         return None
+    if not torch.cuda.is_available():
+        return "a GPU"
     if torch.cuda.get_device_capability(device) < _LEAST_CAPABILITY:
         return f"a GPU of compute capability {'.'.join(map(str, _LEAST_CAPABILITY))} or more"
     if not ((shutil.which("gcc") or shutil.which("clang")) and torch.utils._triton.has_triton()):

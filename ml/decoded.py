@@ -64,7 +64,7 @@ def decoded(
     shelf: Shelf | None,
     report: Callable[[float], None],
 ) -> Iterator[Decoded]:
-    """The images that a run learns from, for the `with` block; `report` hears the share that is done.
+    """The images that a run learns from, for the `with` block; `report` hears the share that is done, at least once.
 
     Raises BadConfig where a split has none, OSError where the disk has no room for them.
     """
@@ -82,6 +82,7 @@ def decoded(
             decode(path)
         else:
             path = stack.enter_context(_on(shelf, name_of(rows, spec), decode))
+        report(1.0)
         yield Decoded(path, manifest, rows)
 
 

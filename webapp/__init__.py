@@ -118,13 +118,13 @@ def _register(app: Flask) -> None:
 def _flask_config(settings: Settings, statement_s: float) -> dict[str, object]:
     if make_url(settings.database).get_backend_name() == "sqlite":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    threads = settings.web_threads + Places.count(settings.web_threads)
     return {
         "SECRET_KEY": settings.secret,
         "SQLALCHEMY_DATABASE_URI": settings.database,
         "SQLALCHEMY_ENGINE_OPTIONS": {
             "pool_pre_ping": True,
-            "pool_size": threads,
+            "pool_size": settings.web_threads,
+            "max_overflow": Places.count(settings.web_threads),
             "connect_args": postgres.connect_args(settings.database, statement_s),
         },
         "PERMANENT_SESSION_LIFETIME": settings.session_hours * 3600,

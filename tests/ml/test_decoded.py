@@ -77,6 +77,15 @@ def test_a_second_run_decodes_nothing_and_sees_the_same(data: SmallDataset, tmp_
             assert is_right(found, data, data.manifest)
 
 
+def test_a_run_that_finds_its_images_is_told_that_they_are_ready(data: SmallDataset, tmp_path: Path) -> None:
+    """With these words it tells on which device, with how many threads, it goes on."""
+    shelf, told = Copies(tmp_path / "shelf", ENOUGH_BYTES), []
+    for _ in range(2):
+        told.clear()
+        with decoded(data.manifest, data.packs, SPEC, tmp_path, shelf, told.append):
+            assert told[-1] == 1
+
+
 def test_folds_and_other_labels_of_one_data_set_share_a_file_and_other_sizes_and_pixels_do_not(
     data: SmallDataset, tmp_path: Path
 ) -> None:

@@ -37,16 +37,17 @@ def taken(environ: dict[str, Any] | None = None) -> Iterator[None]:
     With the `environ` of the request its body may come slowly only in half of the places.
     """
     turns: threading.BoundedSemaphore = current_app.extensions["predict_turns"]
+    counts = journal()
     if not turns.acquire(blocking=False):
-        journal().count(BUSY)
+        counts.count(BUSY)
         limit = places(current_app.extensions["settings"])
         raise Busy(
             f"This process answers {limit} requests already (APP_MAX_PREDICTS_IN_FLIGHT). Try again in a second."
         )
-    introduce(environ or {}, current_app.extensions["slow_predicts"])
     taken_s = time.perf_counter()
     try:
+        introduce(environ or {}, current_app.extensions["slow_predicts"])
         yield
     finally:
         turns.release()
-        journal().count(OCCUPIED, round(1e6 * (time.perf_counter() - taken_s)))
+        counts.count(OCCUPIED, round(1e6 * (time.perf_counter() - taken_s)))
