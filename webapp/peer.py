@@ -4,18 +4,22 @@ A client has some seconds of patience. What it is waited for takes of them, what
 none left it is cut off: silence, a byte a second and a burst before a standstill are all one. An honest upload over a
 slow line never gets near.
 
-Only so many threads of a process wait at a time; those who have shown who they are have places of their own, which
-no stranger can take.
+Only so many threads of a process wait at a time, but for a moment that each request is granted; those who have shown
+who they are have places of their own, which no stranger can take.
 """
 
+import contextlib
+import errno
 import select
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 PATIENCE_S = 10.0
-SLOWEST_BYTES_PER_S = 8 << 10  # fifteen uploads side by side through a line of 1 Mbit/s are as fast
+SLOWEST_BYTES_PER_S = 6 << 10  # fifteen uploads side by side through a line of 1 Mbit/s are as fast
+GRACE_S = 0.25  # of a request, in which it waits without a place: as for clients that are not slow at all
 _PIECE_BYTES = 1 << 16
 
 
@@ -61,7 +65,7 @@ class Peer(socket.socket):
     def begin(self) -> None:
         """To be called before each request: the client is a stranger, and has all patience."""
         self._place, self.is_waited_for = self._places.strangers, True
-        self._patience_s = PATIENCE_S
+        self._patience_s, self._grace_s = PATIENCE_S, GRACE_S
 
     def introduce(self, places: threading.BoundedSemaphore | None = None) -> None:
         """The client has shown who it is: it waits where the known do, or in these places."""
@@ -80,6 +84,11 @@ class Peer(socket.socket):
                 self._moved(len(data))
                 return data
 
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """All of it: whoever calls this counts on a socket that waits."""
+        self.sendall(data, flags)
+        return len(data)
+
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Raises BrokenPipeError where the client takes too little, too slowly."""
         rest = memoryview(data)
@@ -90,7 +99,7 @@ class Peer(socket.socket):
                 try:
                     self._wait(select.POLLOUT)
                 except (SlowClient, Crowded) as error:
-                    raise BrokenPipeError from error
+                    raise BrokenPipeError(errno.EPIPE, str(error)) from error
             else:
                 self._moved(sent)
                 rest = rest[sent:]
@@ -109,17 +118,38 @@ class Peer(socket.socket):
 
     def _wait(self, event: int) -> None:
         """Returns when the client has moved. Raises SlowClient, Crowded."""
-        place = self._place
-        if not place.acquire(blocking=False):
-            raise Crowded
-        try:
-            began_s = time.monotonic()
-            is_ready = _is_ready(self, event, self._patience_s)
-            self._patience_s -= time.monotonic() - began_s
-        finally:
-            place.release()
+        grace_s = min(self._grace_s, self._patience_s)
+        with self._taking_patience() as began_s:
+            is_ready = _is_ready(self, event, grace_s)
+        self._grace_s = max(0.0, self._grace_s - (time.monotonic() - began_s)) if is_ready else 0.0
+        if not is_ready:
+            with self._in_place(event), self._taking_patience():
+                is_ready = _is_ready(self, event, self._patience_s)
         if not is_ready:
             raise SlowClient
+
+    @contextlib.contextmanager
+    def _taking_patience(self) -> Iterator[float]:
+        """Takes what the `with` block lasts of the client's patience; the moment when it begins."""
+        began_s = time.monotonic()
+        try:
+            yield began_s
+        finally:
+            self._patience_s = max(0.0, self._patience_s - (time.monotonic() - began_s))
+
+    @contextlib.contextmanager
+    def _in_place(self, event: int) -> Iterator[None]:
+        """A place within the `with` block. An answer to somebody known is not cut short while one may become free."""
+        is_patient = event == select.POLLOUT and self._place is not self._places.strangers
+        with self._taking_patience():
+            has_place = self._place.acquire(timeout=self._patience_s if is_patient else 0)
+        if not has_place:
+            raise Crowded
+        place = self._place
+        try:
+            yield
+        finally:
+            place.release()
 
 
 def introduce(environ: dict[str, Any], places: threading.BoundedSemaphore | None = None) -> None:

@@ -53,9 +53,9 @@ def answer(client: socket.socket, address: Any, error: Exception) -> int:
         log.error("request_failed", exc_info=error, extra=told)
     else:
         log.warning("request_refused", extra=told | {"reason": type(error).__name__})
+    text = _response(status, UNEXPECTED if status == 500 else str(error)[:MOST_SAID], request_id)
     with contextlib.suppress(OSError):
-        client.setblocking(False)  # who takes no answer is not waited for
-        client.send(_response(status, UNEXPECTED if status == 500 else str(error)[:MOST_SAID], request_id))
+        socket.socket.send(client, text, socket.MSG_DONTWAIT)  # who takes no answer is not waited for
     return status
 
 

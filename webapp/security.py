@@ -154,6 +154,8 @@ def _guard() -> Response | BaseResponse | None:
     if endpoint in PUBLIC:
         if is_unsafe:
             csrf.protect()
+        if _has_session():
+            introduce(request.environ)
         return None
     who = g.actor = _identify()
     if who is None:
@@ -168,6 +170,12 @@ def _guard() -> Response | BaseResponse | None:
     if is_unsafe and who.token_id is None:
         csrf.protect()
     return None
+
+
+def _has_session() -> bool:
+    """Whether the cookie is one that this site signed for a person; asks no database."""
+    opened = current_app.session_interface.open_session(current_app, request)
+    return bool(opened and "_user_id" in opened)
 
 
 def _identify() -> Actor | None:

@@ -29,7 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.errors import LimitRequestHeaders, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from webapp import heads, held, refusals, traffic
@@ -45,6 +45,8 @@ LINGERS_S = 2.0
 _PAUSE_S = 0.0005
 _NO_DESCRIPTOR_S = 0.01
 _DRAINED_BYTES = 1 << 16
+_PASSED_OVER_BYTES = 32 << 20  # a large image, or two pieces of an upload
+_WANT_OF_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Worker(ThreadWorker):
@@ -53,7 +55,8 @@ class Worker(ThreadWorker):
         self._takes_until_s = 0.0
         self._places = Places(self.cfg.threads)
         self._coming: dict[TConn, float] = {}  # since when their heads are waited for, the longest first
-        self._lingering: dict[socket.socket, float] = {}  # until when
+        self._lingering: dict[socket.socket, tuple[float, int]] = {}  # until when, and for how many bytes more
+        self._lacks_room = False
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
@@ -83,8 +86,8 @@ class Worker(ThreadWorker):
         try:
             sock, client = listener.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._cut_off(FULL_S)
+            if error.errno in _WANT_OF_ROOM:
+                self._lacks_room = True
                 time.sleep(_NO_DESCRIPTOR_S)  # the listener calls again at once
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
@@ -101,7 +104,7 @@ class Worker(ThreadWorker):
             conn.data_ready = True
             self._hear(conn)
 
-    def _hear(self, conn: TConn, _sock: Any = None) -> None:
+    def _hear(self, conn: TConn) -> None:
         """Takes what has come of a request, and waits for the rest beside all others."""
         try:
             has_come = heads.has_come(conn)
@@ -115,7 +118,11 @@ class Worker(ThreadWorker):
                 super().enqueue_req(conn)
             elif conn not in self._coming:
                 self._coming[conn] = time.monotonic()
-                self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._hear, conn))
+                self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._hear_on, conn))
+
+    def _hear_on(self, conn: TConn, _sock: Any) -> None:
+        if conn in self._coming:  # and was not ended by what came before it
+            self._hear(conn)
 
     def _no_longer_coming(self, conn: TConn) -> None:
         if self._coming.pop(conn, None) is not None:
@@ -156,7 +163,7 @@ class Worker(ThreadWorker):
 
     def _linger(self, sock: socket.socket) -> None:
         """Tells the client that nothing more comes, and lets the main loop wait until it has closed, too."""
-        self._lingering[sock] = time.monotonic() + LINGERS_S
+        self._lingering[sock] = time.monotonic() + LINGERS_S, _PASSED_OVER_BYTES
         try:
             sock.setblocking(False)
             sock.shutdown(socket.SHUT_WR)
@@ -165,14 +172,19 @@ class Worker(ThreadWorker):
             self._close(sock)
 
     def _drain(self, sock: socket.socket) -> None:
-        """Passes over what the client sends on; the end where it has closed, or sends too much."""
+        """Passes over what the client sends on; the end where it has closed, or sends too much.
+
+        To end before would tell a client that sends a large body nothing of the answer but that the connection broke.
+        """
         try:
-            passed_over = len(sock.recv(_DRAINED_BYTES))
+            passed_over = len(socket.socket.recv(sock, _DRAINED_BYTES, socket.MSG_DONTWAIT))
         except BlockingIOError:
             return
         except OSError:
             passed_over = 0
-        if passed_over in (0, _DRAINED_BYTES):
+        until_s, left = self._lingering[sock]
+        self._lingering[sock] = until_s, left - passed_over
+        if not passed_over or left <= passed_over:
             self._close(sock)
 
     def _close(self, sock: socket.socket) -> None:
@@ -186,8 +198,9 @@ class Worker(ThreadWorker):
     def notify(self) -> None:
         """Gunicorn's main loop calls this at least every second."""
         super().notify()
-        self._cut_off(HEAD_S if self.nr_conns < self.worker_connections else FULL_S)
-        for sock in [sock for sock, until_s in self._lingering.items() if until_s < time.monotonic()]:
+        is_full, self._lacks_room = self._lacks_room or self.nr_conns >= self.worker_connections, False
+        self._cut_off(FULL_S if is_full else HEAD_S)
+        for sock in [sock for sock, (until_s, _) in self._lingering.items() if until_s < time.monotonic()]:
             self._close(sock)
         self._tell()
 
@@ -218,7 +231,10 @@ class Worker(ThreadWorker):
         if self.cfg.is_ssl or conn.is_http2:
             return bool(super()._keepalive_after(conn, keepalive))
         conn.sock.is_waited_for = False
-        is_over = keepalive and conn.parser.finish_body(max_bytes=_DRAINED_BYTES)
+        try:
+            is_over = keepalive and conn.parser.finish_body(max_bytes=_DRAINED_BYTES)
+        except ParseException:  # in the rest of a body that was answered already
+            is_over = False
         conn.sock.begin()
         return bool(is_over)
 

@@ -1,5 +1,6 @@
 """Real worker and janitor processes on the test's own database, Redis and store."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -62,7 +63,8 @@ class Processes:
     def close(self) -> None:
         for process in self.started:
             for child in children_of(process.pid):
-                os.kill(child, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
             if process.poll() is None:
                 process.kill()
             process.wait(10)

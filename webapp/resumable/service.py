@@ -103,7 +103,10 @@ def _read(stream: BinaryIO, room: int) -> bytes:
         while missing and (part := stream.read(min(missing, 2**16))):
             parts.append(part)
             missing -= len(part)
-    except (OSError, SlowClient, Crowded):
+    except Crowded:
+        if not parts:
+            raise
+    except (OSError, SlowClient):
         pass  # the client went away, or may as well: what has come stays, and the next request goes on from there
     piece = b"".join(parts)
     if len(piece) > room:
