@@ -198,17 +198,26 @@ def _bins(happened_N: NDArray[np.bool_], probability_N: NDArray[np.float64]) -> 
 
 
 def _net_benefits(is_positive_N: NDArray[np.bool_], probability_N: NDArray[np.float64]) -> Statistic:
-    """Net benefit at each threshold."""
+    """Net benefit at each threshold, at the prevalence of all images. NaN where a draw lacks a class."""
     threshold_T = np.array(netbenefit.THRESHOLDS)
     passed_N = np.searchsorted(threshold_T, probability_N, side="right")
     buckets = Buckets.of(passed_N, len(threshold_T) + 1)
+    prevalence = is_positive_N.mean()
+    cost_T = (1 - prevalence) * threshold_T / (1 - threshold_T)
 
     def drawn(weight_BN: Weights) -> Drawn:
-        found_BT, acted_BT = (
-            buckets.sums(of_BN)[:, :0:-1].cumsum(axis=1)[:, ::-1] for of_BN in (weight_BN * is_positive_N, weight_BN)
-        )
-        lost_BT = (acted_BT - found_BT) * threshold_T / (1 - threshold_T)
-        benefit_BT = (found_BT - lost_BT) / weight_BN.sum(axis=1, keepdims=True)
+        found_BT, alarms_BT = (_acted(buckets.sums(weight_BN * is_so_N)) for is_so_N in (is_positive_N, ~is_positive_N))
+        benefit_BT = prevalence * found_BT - cost_T * alarms_BT
         return {f"net benefit {number}": benefit_B for number, benefit_B in enumerate(benefit_BT.T)}
 
     return drawn
+
+
+def _acted(sum_BQ: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of images by how many thresholds they pass, the share that passes each one; NaN without images."""
+    passed_BQ = sum_BQ[:, ::-1].cumsum(axis=1)[:, ::-1]
+    n_B1 = passed_BQ[:, :1]
+    share_BT: NDArray[np.float64] = np.divide(
+        passed_BQ[:, 1:], n_B1, out=np.full_like(passed_BQ[:, 1:], np.nan), where=n_B1 > 0
+    )
+    return share_BT

@@ -1,5 +1,6 @@
 """Subgroups: how a version scores where the images differ in something other than their class."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -125,8 +126,8 @@ def _step(n: int) -> str:
 
 
 def _in_order(value: str) -> tuple[float, str]:
-    """Numbers and ranges by their start, then words, then what has no value."""
-    try:
-        return float(value.split("–")[0]), value
-    except ValueError:
-        return float("inf"), "\uffff" if value == NO_VALUE else value
+    """Numbers and ranges by their start, then words, NaN among them, then what has no value."""
+    start = quartiles.number(value.split("–")[0])
+    if start is not None and math.isfinite(start):
+        return start, value
+    return math.inf, "\uffff" if value == NO_VALUE else value

@@ -5,6 +5,7 @@ import pytest
 
 from ml import calibration, conformal, metrics, netbenefit
 from ml.beliefs import Beliefs
+from ml.clusters import Clusters
 from ml.conformal import ConformalRule
 from ml.intervals import Score, proportion
 from ml.metrics import Metrics
@@ -39,10 +40,13 @@ def test_what_is_drawn_is_what_the_images_repeated_have(positive: int | None) ->
             expected = calibration.of_decided_class(truth_M, probabilities_MK, probabilities_MK.argmax(axis=1))
         else:
             expected = calibration.of_positive_class(truth_M == positive, probabilities_MK[:, positive])
-            curve = netbenefit.decision_curve(truth_M == positive, probabilities_MK[:, positive])
-            assert curve
-            benefit_T = [found[f"net benefit {at}"][row] for at in range(len(curve.thresholds))]
-            assert benefit_T == pytest.approx(curve.model, abs=1e-5)
+            share = (truth_N == positive).mean()  # of all images, whatever was drawn
+            said_P, said_Q = (probabilities_MK[truth_M == label, positive] for label in (positive, 1 - positive))
+            benefit_T = [
+                share * (said_P >= at).mean() - (1 - share) * (said_Q >= at).mean() * at / (1 - at)
+                for at in netbenefit.THRESHOLDS
+            ]
+            assert [found[f"net benefit {at}"][row] for at in range(99)] == pytest.approx(benefit_T, abs=1e-5)
         assert found["ece"][row] == pytest.approx(expected.ece, abs=1e-5)
         assert found["brier"][row] == pytest.approx(expected.brier, abs=1e-5)
         frequencies = [np.nan if one.frequency is None else one.frequency for one in expected.bins]
@@ -141,6 +145,32 @@ def test_net_benefit_of_patients_has_the_interval_of_the_draws() -> None:
     assert alone.low != patients.low
     for low, model, high in zip(patients.low, patients.model, patients.high, strict=True):
         assert low <= model <= high
+
+
+def test_the_draws_of_net_benefit_take_the_prevalence_as_given() -> None:
+    # Patients of unequal size: what is drawn of either class varies, what acting on every image is worth does not.
+    size_G = np.array([1, 2, 12, 1, 3, 9])
+    truth_N, groups = np.repeat([1, 1, 1, 0, 0, 0], size_G), np.repeat([f"patient {n}" for n in range(6)], size_G)
+    probability_N = np.linspace(0.4, 0.9, len(truth_N))
+    probabilities_NK = np.stack([1 - probability_N, probability_N], axis=1)
+    weight_BN = next(Clusters.of(truth_N, groups.tolist()).draws())
+    found, curve = (
+        drawn(truth_N, probabilities_NK, 1, weight_BN),
+        netbenefit.decision_curve(truth_N == 1, probability_N),
+    )
+    assert curve
+    assert np.ptp(weight_BN @ truth_N / weight_BN.sum(axis=1)) > 0.5
+    for number in range(40):
+        assert np.ptp(found[f"net benefit {number}"]) < 1e-9
+        assert found[f"net benefit {number}"][0] == pytest.approx(curve.treat_all[number])
+    assert np.ptp(found["net benefit 60"]) > 0.01
+
+
+@pytest.mark.parametrize("absent", [0, 1])
+def test_a_draw_without_one_of_the_classes_has_no_net_benefit(absent: int) -> None:
+    truth_N, probabilities_NK = images()
+    found = drawn(truth_N, probabilities_NK, 1, (truth_N != absent).astype(np.float32)[None])
+    assert all(np.isnan(found[f"net benefit {number}"][0]) for number in range(99))
 
 
 def test_scores_of_earlier_releases_are_read_without_what_they_lack() -> None:

@@ -1,5 +1,6 @@
 """Scores of subgroups."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -103,9 +104,16 @@ def test_what_a_subgroup_does_not_define_is_empty() -> None:
 
 @pytest.mark.parametrize(
     ("values", "order"),
-    [(["10", "9", "(none)", "x"], ["9", "10", "x", "(none)"]), (["17–32", "1", "9–16"], ["1", "9–16", "17–32"])],
+    [
+        (["10", "9", "(none)", "x"], ["9", "10", "x", "(none)"]),
+        (["17–32", "1", "9–16"], ["1", "9–16", "17–32"]),
+        (["2", "nan", "x", "1", "a"], ["1", "2", "a", "nan", "x"]),
+        (["b", "nan", "-inf", "3"], ["3", "-inf", "b", "nan"]),
+    ],
 )
 def test_numbers_come_in_their_order_and_what_has_no_value_last(values: list[str], order: list[str]) -> None:
     nothing_N = np.zeros(len(values), int)
     found = subgroups.scores(values, nothing_N, nothing_N, np.ones((len(values), 1)), None)
     assert [subgroup.value for subgroup in found] == order
+    for turned in itertools.permutations(values):  # whatever order a set has
+        assert sorted(turned, key=subgroups._in_order) == order
