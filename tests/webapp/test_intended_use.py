@@ -76,6 +76,12 @@ def test_every_text_stays_in_the_audit_trail(any_context: Flask) -> None:
     assert (version.intended_use, version.intended_use_by, version.intended_use_at) == ("", None, None)
 
 
+def test_blanks_and_hyphens_of_a_word_processor_become_plain_ones(context: Flask) -> None:
+    version = factories.make_version()
+    intended_use.write(version, "5\xa0000\u202fmammo\xadgrams,\u2009or\u3000more\xa0\n", factories.find_user())
+    assert version.intended_use == "5 000 mammograms, or more"
+
+
 @pytest.mark.parametrize(
     ("text", "words"), [("x" * 4001, "4001 characters; at most 4000"), ("a\x00b", "printed"), ("a\x1b[1mb", "printed")]
 )

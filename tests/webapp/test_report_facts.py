@@ -3,6 +3,7 @@
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from ml.config import TrainConfig
 from ml.space import Plan
@@ -13,7 +14,7 @@ from tests.webapp.test_comparison_pages import plain
 from tests.webapp.test_gallery import changed_rows
 from tests.webapp.test_report import make_reported
 from tests.webapp.test_search_service import PLAN, end, make_search
-from webapp.models import ModelVersion, db
+from webapp.models import Evaluation, ModelVersion, db
 from webapp.registry import report
 
 
@@ -135,3 +136,35 @@ def test_a_level_that_is_not_known_is_left_to_a_person(context: Flask) -> None:
     states = {item.number: item.state for item in made.claim} | {f"T{item.number}": item.state for item in made.tripod}
     assert made.level == "Unknown: the list of images is not at hand."
     assert (states["20"], states["T16"]) == ("needs a person", "needs a person")
+
+
+@pytest.mark.parametrize(
+    ("config", "averaged"),
+    [
+        ({}, ""),
+        ({"flip_at_test": True}, " Image and mirror image are averaged."),
+        ({"shift_at_test": True}, " The image and two copies of it, shifted by a pixel, are averaged."),
+        ({"flip_at_test": True, "shift_at_test": True},
+         " Image, mirror image and two copies of each, shifted by a pixel, are averaged."),
+    ],
+)  # fmt: skip
+def test_the_copies_that_are_averaged_are_named(context: Flask, config: dict[str, bool], averaged: str) -> None:
+    version = make_reported()
+    version.experiment.config = {**version.experiment.config, **config}
+    assert f"No ensemble.{averaged}" in {item.filled for item in report.report_of(version).claim}
+
+
+def test_the_surest_errors_are_those_that_section_7_prints(context: Flask) -> None:
+    version = make_reported()
+    on_test = db.session.scalars(select(Evaluation)).one()
+    other = factories.make_evaluation(version, "validation")
+    error = {"number": 3, "truth": "benign", "predicted": "malignant", "probability": 0.9}
+
+    def filled() -> set[str | None]:
+        made = report.report_of(version)
+        return {item.filled for item in made.claim + made.tripod if "surest errors" in (item.filled or "")}
+
+    on_test.confident_errors, other.confident_errors = [], [error]
+    assert not filled()
+    on_test.confident_errors = [error]
+    assert len(filled()) == 1

@@ -63,3 +63,14 @@ def test_without_both_rates_there_is_nothing_to_ask_a_prevalence_for(
         assert answer.status_code == 409
         assert "Leave prevalence out" in answer.text
         assert client.get(address).status_code == 200
+
+
+def test_the_page_hands_no_prevalence_on_to_a_report_that_would_refuse_it(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        make_reported(test=1)  # images of one class alone
+    auth.login("viewer")
+    page = client.get("/versions/1?prevalence=0.03").text
+    assert f'href="{PAGE}"' in page
+    assert f'href="{REST}"' in page

@@ -116,6 +116,18 @@ def test_the_labels_of_all_images_are_doubted_by_networks_that_did_not_learn_fro
     assert "fold 2" in html
 
 
+def test_a_study_of_seeds_promises_no_answers_on_all_images(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        user = factories.find_user("researcher")
+        study = service.create(factories.make_dataset().id, "Two", "seeds", 2, TrainConfig(epochs=1), user)
+        address = f"/studies/{study.id}/label-errors"
+    auth.login("viewer")
+    answer = client.get(address)
+    assert answer.status_code == 409
+    assert "its seeds judge the test images alone" in answer.text
+    assert "fold" not in answer.text
+
+
 def _answer_all_but_one_rightly(study: Study, fold: int) -> int:
     """Makes the answers of all folds; the number of the one image of `fold` that is answered as the other class."""
     every = contents.manifest_of(study.dataset)

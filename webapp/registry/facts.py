@@ -3,7 +3,6 @@
 from typing import Any
 
 from webapp.models import Experiment, ModelVersion
-from webapp.registry import service
 from webapp.registry.annex import Fact
 from webapp.registry.material import Material
 from webapp.registry.tuning import Tuning
@@ -50,7 +49,6 @@ def _of_data(known: Material) -> dict[str, Fact]:
 def _of_model(known: Material) -> dict[str, Fact]:
     version, config = known.version, known.version.experiment.config
     parameters = f"{known.card.get('parameters', 0):,} parameters"
-    both_views = " Image and mirror image are averaged." if config.get("flip_at_test") else ""
     return {
         "kind": Fact(f"Deep learning, image classification: {version.network}."),
         "model": Fact(f"{version.network}, {parameters}; softmax of the exported ONNX graph."),
@@ -59,13 +57,22 @@ def _of_model(known: Material) -> dict[str, Fact]:
         "training": Fact(f"Configuration in section 2. {_searched(known.tuning)}".strip()),
         "tuning": _tuned(known.tuning),
         "selection": Fact(f"The best epoch on validation, never on test. {_chosen(known.tuning)}".strip()),
-        "ensemble": Fact(f"No ensemble.{both_views}"),
+        "ensemble": Fact(f"No ensemble. {_averaged(config)}".strip()),
         "limits": Fact("Section 9.", "Further limits"),
         "details": Fact(f"Section 2; weights as files of version {version.id}, addressed by sha256."),
         "availability": Fact("Code by commit and hash: section 2.", "Whether it is shared"),
         "updating": Fact("None: a version never changes."),
         "maps": Fact("Class activation maps, with sanity checks of them: section 6." if known.card.get("maps") else ""),
     }
+
+
+def _averaged(config: dict[str, Any]) -> str:
+    """Which copies of an image are judged beside it."""
+    return {
+        (True, False): "Image and mirror image are averaged.",
+        (False, True): "The image and two copies of it, shifted by a pixel, are averaged.",
+        (True, True): "Image, mirror image and two copies of each, shifted by a pixel, are averaged.",
+    }.get((bool(config.get("flip_at_test")), bool(config.get("shift_at_test"))), "")
 
 
 def _of_scores(known: Material) -> dict[str, Fact]:
@@ -105,7 +112,7 @@ def _clusters(known: Material) -> Fact:
 def _of_tests(known: Material) -> dict[str, Fact]:
     """What was tried beyond the scores."""
     told: dict[str, Any] = {}
-    if any(row.confident_errors for row in service.evaluations(known.version)):
+    if known.evaluation and known.evaluation.confident_errors:
         told["failures"] = Fact("Section 7, the surest errors; the images are on the page of the version.")
     if known.breakdown and known.breakdown.given:
         by = ", ".join(known.breakdown.given)

@@ -1,10 +1,13 @@
 """The intended use of a version: what it is for, for whom, in which hands; in the words of a person."""
 
+import unicodedata
+
 from webapp import audit
 from webapp.errors import Invalid
 from webapp.models import ModelVersion, User, db, now
 
 LONGEST = 4_000
+_SOFT_HYPHEN = "\xad"
 
 
 def write(version: ModelVersion, text: str, user: User) -> None:
@@ -19,8 +22,10 @@ def write(version: ModelVersion, text: str, user: User) -> None:
 
 
 def _clean(text: str) -> str:
-    """Without blanks at the ends of lines; empty lines part paragraphs."""
-    lines = [line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ").split("\n")]
+    """Without blanks at the ends of lines; empty lines part paragraphs. Every blank is a plain one, none hyphenates."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ").replace(_SOFT_HYPHEN, "")
+    text = "".join(" " if unicodedata.category(letter) == "Zs" else letter for letter in text)
+    lines = [line.rstrip() for line in text.split("\n")]
     cleaned = "\n".join(lines).strip()
     if len(cleaned) > LONGEST:
         message = f"The intended use has {len(cleaned)} characters; at most {LONGEST} are kept. Shorten it."

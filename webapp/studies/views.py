@@ -60,9 +60,7 @@ def doubtful_labels(study_id: int) -> str:
     """Of all images, each by the network that did not learn from it. Raises Conflict where they are not at hand."""
     study = service.get(study_id)
     if study.pooled is None:
-        raise Conflict(
-            f"Study {study.id} has no answers on all images: these are there once each of its folds has ended well."
-        )
+        raise Conflict(f"Study {study.id} has no answers on all images: {_why_not_pooled(study)}")
     try:
         pooled = pooling.answers_of(study)
     except (BadArtifact, DamagedObject, MissingObject) as error:
@@ -70,6 +68,12 @@ def doubtful_labels(study_id: int) -> str:
     doubts = label_errors.suspects(pooled.truth_N, pooled.probabilities_NK)
     page = Window.asked_for(len(doubts), IMAGES_A_PAGE)
     return render_template("studies/label_errors.html", study=study, pooled=pooled, doubts=doubts, page=page)
+
+
+def _why_not_pooled(study: Study) -> str:
+    if study.kind == "folds":
+        return "these are there once each of its folds has ended well."
+    return "its seeds judge the test images alone. The evaluations of each version list their doubtful labels."
 
 
 @bp.post("/<int:study_id>/cancel")
