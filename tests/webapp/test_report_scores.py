@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from ml.conformal import ConformalScores
-from ml.intervals import proportion
+from ml.intervals import Score, proportion
 from tests import factories
 from tests.answers import make_answered, make_other_version
 from tests.factories import Auth
@@ -34,6 +34,38 @@ def test_every_class_has_its_recall(app: Flask, client: FlaskClient, auth: Auth,
     for row, one in zip(rows, pack["metrics"]["per_class"], strict=True):
         assert row[1] == str(one["n"])
         assert row[3].startswith("–" if one["recall"]["value"] is None else f"{100 * one['recall']['value']:.1f} %")
+        assert len(row) == (5 if len(classes) == 2 else 8)  # of two classes the first table says the rest
+        for cell, name in zip(row[4:-1], ("specificity", "npv"), strict=False):
+            assert cell.startswith("–" if one[name]["value"] is None else f"{100 * one[name]['value']:.1f} %")
+        for cell, name in zip(row[6:], ("auc", "f1"), strict=False):
+            assert cell.startswith("–" if one[name]["value"] is None else f"{one[name]['value']:.3f}")
+
+
+def test_classes_that_an_earlier_release_scored_have_the_columns_that_it_knew(
+    app: Flask, client: FlaskClient, auth: Auth
+) -> None:
+    with app.app_context():
+        make_tested((0.2, 0.9), classes=("a", "b", "c"), train=6, test=6)
+        row = db.session.scalars(select(Evaluation)).one()
+        known = ("class", "n", "precision", "recall", "f1")
+        old = [{name: one[name] for name in known} for one in row.metrics["per_class"]]
+        row.metrics = {**row.metrics, "per_class": old}
+        db.session.commit()
+    auth.login("viewer")
+    assert [len(row) for row in tables_of(both(client)[0])["Each class against"]] == [5, 5, 5]
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_the_brier_score_is_said_once(app: Flask, client: FlaskClient, auth: Auth, is_old: bool) -> None:
+    with app.app_context():
+        make_tested()
+        row = db.session.scalars(select(Evaluation)).one()
+        row.metrics = {name: value for name, value in row.metrics.items() if name != "brier" or not is_old}
+        db.session.commit()
+    auth.login("viewer")
+    html = client.get("/versions/1/report").text
+    assert html.count("Brier score") == 1
+    assert ("<dt>Brier score</dt>" in html) == is_old
 
 
 def test_of_very_many_classes_the_first_have_a_line(
@@ -76,6 +108,21 @@ def test_conformal_sets_are_told_with_what_was_promised(app: Flask, client: Flas
     assert (shown[0], shown[2:]) == ("90 %", ["1.25", "75.0 %", "0.0 %"])
     assert shown[1].startswith("75.0 %")
     assert pack["metrics"]["conformal"][0]["coverage"]["value"] == 0.75
+
+
+def test_conformal_sets_have_the_intervals_of_their_sizes(app: Flask, client: FlaskClient, auth: Auth) -> None:
+    with app.app_context():
+        make_tested()
+        row = db.session.scalars(select(Evaluation)).one()
+        found = ConformalScores(alpha=0.1, threshold=0.2, coverage=proportion(3, 4), mean_set_size=1.25,
+                                singletons=0.75, empty=0.0, set_size=Score(value=1.25, low=1.125, high=1.5),
+                                one_class=Score(value=0.75, low=0.25, high=0.875),
+                                no_class=Score(value=0.0, low=0.0, high=0.5))  # fmt: skip
+        row.metrics = {**row.metrics, "conformal": [found.model_dump(mode="json")]}
+        db.session.commit()
+    auth.login("viewer")
+    (shown,) = tables_of(both(client)[0])["Instead of one"]
+    assert shown[2:] == ["1.251.12 to 1.50", "75.0 %25.0 to 87.5 %", "0.0 %0.0 to 50.0 %"]
 
 
 def test_the_epochs_are_drawn_and_are_in_the_json(app: Flask, client: FlaskClient, auth: Auth) -> None:
