@@ -202,7 +202,7 @@ def _net_benefits(is_positive_N: NDArray[np.bool_], probability_N: NDArray[np.fl
     threshold_T = np.array(netbenefit.THRESHOLDS)
     passed_N = np.searchsorted(threshold_T, probability_N, side="right")
     buckets = Buckets.of(passed_N, len(threshold_T) + 1)
-    prevalence = is_positive_N.mean()
+    prevalence = is_positive_N.sum() / max(1, len(is_positive_N))
     cost_T = (1 - prevalence) * threshold_T / (1 - threshold_T)
 
     def drawn(weight_BN: Weights) -> Drawn:
