@@ -18,6 +18,7 @@ from jobs.recovery import KINDS, release_lost
 from ml.threads import share_cores
 from webapp import create_app, postgres, queue
 from webapp.models import db
+from webapp.storage.copies import Copies, copies_of
 from webapp.storage.scratch import remove_abandoned
 from webapp.tied import tie_to_parent
 
@@ -31,12 +32,19 @@ class PlatformWorker(Worker):
     A job needs no Redis while it runs: its row is in the database. Where Redis goes, the worker waits for it.
     """
 
+    copies: Copies
+
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)  # `jobs.tasks` makes a hand-over of it
 
+    def run_maintenance_tasks(self) -> None:
+        self.copies.remove_unused()
+        super().run_maintenance_tasks()
+
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        self.copies.remove_unused()  # a run may last for days
         with contextlib.suppress(RedisError):
             super().maintain_heartbeats(job, execution)
 
@@ -55,7 +63,7 @@ def build(app: Flask) -> PlatformWorker:
             release_lost(kind, job.args[0], job.id, app.extensions["settings"].max_attempts)
             db.engine.dispose()  # the next child must not inherit an open connection
 
-    return PlatformWorker(
+    worker = PlatformWorker(
         list(queue.QUEUES),
         connection=queue.connect(app.extensions["settings"].redis, retry=PATIENCE),
         serializer=JSONSerializer,
@@ -64,12 +72,15 @@ def build(app: Flask) -> PlatformWorker:
         maintenance_interval=10,
         job_monitoring_interval=5,
     )
+    worker.copies = copies_of(app.extensions["settings"])
+    return worker
 
 
 def main() -> None:
     share_cores()
     app = create_app(statement_s=postgres.JOB_STATEMENT_S)
     remove_abandoned(app.extensions["settings"].scratch)
+    copies_of(app.extensions["settings"]).remove_unused()
     level = app.extensions["settings"].log_level
     build(app).work(logging_level="WARNING" if level == "INFO" else level)
 

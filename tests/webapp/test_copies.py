@@ -1,6 +1,7 @@
 """Copies on the local disk: brought once, kept while they are used, removed when they are too many."""
 
 import errno
+import os
 import threading
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import IO
 
 import pytest
 
-from webapp.storage.copies import Copies
+from webapp.storage.copies import KEPT_S, Copies
 
 LIMIT_BYTES = 25
 
@@ -41,6 +42,35 @@ def test_a_copy_in_use_stays_though_others_need_its_room(tmp_path: Path) -> None
         assert names(tmp_path) == {"a", "b", "d"}
     asked(copies, "e")
     assert len(names(tmp_path)) == 2
+
+
+def aged(path: Path, used_before_s: float) -> None:
+    at = time.time() - used_before_s
+    os.utime(path, (at, at))
+
+
+def test_what_was_not_used_for_a_day_is_removed_by_whoever_sweeps_or_makes_a_new_one(tmp_path: Path) -> None:
+    copies = Copies(tmp_path, 1000)
+    for sweep in (copies.remove_unused, lambda: asked(copies, "c")):
+        asked(copies, "a", "b")
+        aged(tmp_path / "a", KEPT_S + 60)
+        aged(tmp_path / "b", KEPT_S - 60)
+        sweep()
+        assert names(tmp_path) - {"c"} == {"b"}
+
+
+def test_what_is_in_use_for_days_stays_and_its_day_begins_when_the_use_ends(tmp_path: Path) -> None:
+    copies = Copies(tmp_path, 1000)
+    with copies.of("a", bring) as path:
+        aged(path, 3 * KEPT_S)
+        copies.remove_unused()
+        assert path.exists()
+    copies.remove_unused()
+    assert path.exists()
+
+
+def test_where_no_copy_was_ever_made_there_is_nothing_to_sweep(tmp_path: Path) -> None:
+    Copies(tmp_path / "none", 1000).remove_unused()
 
 
 def test_what_is_larger_than_the_limit_can_be_used_all_the_same(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Files on the local disk that can be had again, of limited size: the one that was asked for longest ago goes first.
+"""Files on the local disk that can be had again, of limited size and age: the one used longest ago goes first.
 
-Copies of objects of a bucket, and what jobs make of objects and want to find again.
+Copies of objects of a bucket, and what jobs make of objects and want to find again. They may show a patient whose
+images were deleted meanwhile, on another machine even: therefore none stays long after its last use.
 """
 
 import contextlib
@@ -8,11 +9,14 @@ import errno
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from webapp.settings import Settings
+
+KEPT_S = 24 * 3600.0  # after the last use: a night between two runs, and hardly longer
 
 Bring = Callable[[str, IO[bytes]], None]
 
@@ -39,12 +43,22 @@ class Copies:
     def of(self, sha256: str, bring: Bring) -> Iterator[Path]:
         """The path of the copy, made by `bring` where there is none, which stays for the `with` block."""
         path = self._folder / sha256
-        with _held(path) or self._brought(path, bring):
-            os.utime(path)
-            yield path
+        with _held(path) or self._brought(path, bring) as held:
+            os.utime(held.fileno())
+            try:
+                yield path
+            finally:
+                os.utime(held.fileno())
 
     def forget(self, sha256: str) -> None:
         (self._folder / sha256).unlink(missing_ok=True)
+
+    def remove_unused(self) -> None:
+        """Removes what nobody holds, nor has used for `KEPT_S`."""
+        with contextlib.suppress(FileNotFoundError):  # none was ever made
+            for used_at, _, path in self._found():
+                if time.time() - used_at > KEPT_S:
+                    _removed(path)
 
     def _brought(self, path: Path, bring: Bring) -> IO[bytes]:
         """The new copy, open and held. Whoever wants the same one meanwhile waits, and finds it."""
@@ -56,6 +70,7 @@ class Copies:
                 held = _held(path) or self._fetched_where_there_is_room(path, bring)
             finally:
                 turn.unlink(missing_ok=True)
+        self.remove_unused()
         self._make_room(self._limit_bytes)
         return held
 
@@ -85,16 +100,21 @@ class Copies:
 
     def _make_room(self, limit_bytes: int) -> None:
         """Removes what nobody holds, the oldest first, until the limit is kept; drafts of the dead among it."""
+        found = self._found()
+        total = sum(size for _, size, _ in found)
+        for _, size, path in found:
+            if total <= limit_bytes:
+                return
+            total -= size if _removed(path) else 0
+
+    def _found(self) -> list[tuple[float, int, Path]]:
+        """When each file was used, its size and its path, the oldest first."""
         found = []
         for path in self._folder.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
-            if total <= limit_bytes:
-                return
-            total -= size if _removed(path) else 0
+        return sorted(found)
 
 
 def _held(path: Path) -> IO[bytes] | None:
