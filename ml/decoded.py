@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -28,17 +29,23 @@ log = logging.getLogger(__name__)
 FORMAT = "decoded/1"  # to be raised when images become other pixels, or lie otherwise in the file
 LEARNED: tuple[Split, Split] = ("train", "validation")
 _SEAL_BYTES = hashlib.sha256().digest_size  # the file ends in the hash of all before
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 24
 
 
 class Shelf(Protocol):
     """Files of one machine by name, each made by whoever asks first and kept for a while."""
 
-    def of(self, name: str, bring: Callable[[str, IO[bytes]], None]) -> contextlib.AbstractContextManager[Path]:
-        """The path of the file, written by `bring` where there is none, which stays for the `with` block."""
+    def of(
+        self,
+        name: str,
+        bring: Callable[[str, IO[bytes]], None],
+        is_whole: Callable[[IO[bytes]], bool],
+        waiting: Callable[[], None],
+    ) -> contextlib.AbstractContextManager[Path]:
+        """The path of the file, which stays for the `with` block: written by `bring` where there is none that is whole.
 
-    def forget(self, name: str) -> None:
-        """Lets the next who asks make it anew."""
+        While another writes it, `waiting` is called again and again, and ends the waiting by what it raises.
+        """
 
 
 class Decoded:
@@ -66,6 +73,9 @@ def decoded(
 ) -> Iterator[Decoded]:
     """The images that a run learns from, for the `with` block; `report` hears the share that is done, at least once.
 
+    It hears of it while another run's decoding is waited for, and while a found file is checked, too: so the run is
+    known to live, and can be stopped.
+
     Raises BadConfig where a split has none, OSError where the disk has no room for them.
     """
     for split in LEARNED:
@@ -81,7 +91,7 @@ def decoded(
             path = scratch / "images.npy"
             decode(path)
         else:
-            path = stack.enter_context(_on(shelf, name_of(rows, spec), decode))
+            path = stack.enter_context(_on(shelf, name_of(rows, spec), decode, report))
         report(1.0)
         yield Decoded(path, manifest, rows)
 
@@ -92,43 +102,42 @@ def name_of(rows: Sequence[ImageRow], spec: InputSpec) -> str:
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
-@contextlib.contextmanager
-def _on(shelf: Shelf, name: str, decode: Callable[[Path], None]) -> Iterator[Path]:
+def _on(
+    shelf: Shelf, name: str, decode: Callable[[Path], None], report: Callable[[float], None]
+) -> contextlib.AbstractContextManager[Path]:
     """The file of that name, whole; one that is found damaged is made anew."""
-    made: list[str] = []
 
     def bring(_: str, file: IO[Any]) -> None:
         path = Path(file.name)
         decode(path)
-        seal = _hash(path, path.stat().st_size)
+        with path.open("rb") as made:
+            seal = _hash(made, path.stat().st_size, lambda: report(1.0))
         with path.open("ab") as end:
             end.write(seal)
-        made.append(name)
 
-    with contextlib.ExitStack() as stack:
-        path = stack.enter_context(shelf.of(name, bring))
-        if not made and not _is_whole(path):
-            log.warning("decoded_images_damaged", extra={"file": name})
-            shelf.forget(name)
-            path = stack.enter_context(shelf.of(name, bring))
-        yield path
+    def is_whole(file: IO[bytes]) -> bool:
+        if _is_sealed(file, lambda: report(0.0)):
+            return True
+        log.warning("decoded_images_damaged", extra={"file": name})
+        return False
+
+    return shelf.of(name, bring, is_whole, lambda: report(0.0))
 
 
-def _is_whole(path: Path) -> bool:
-    size = path.stat().st_size - _SEAL_BYTES
+def _is_sealed(file: IO[bytes], tick: Callable[[], None]) -> bool:
+    size = file.seek(0, os.SEEK_END) - _SEAL_BYTES
     if size <= 0:
         return False
-    with path.open("rb") as file:
-        file.seek(size)
-        seal = file.read()
-    return seal == _hash(path, size)
+    file.seek(size)
+    return file.read() == _hash(file, size, tick)
 
 
-def _hash(path: Path, size: int) -> bytes:
-    """Of so many bytes from the beginning."""
+def _hash(file: IO[bytes], size: int, tick: Callable[[], None]) -> bytes:
+    """Of so many bytes from the beginning; `tick` is called with each chunk."""
     digest, left = hashlib.sha256(), size
-    with path.open("rb") as file:
-        while chunk := file.read(min(_CHUNK_BYTES, left)):
-            digest.update(chunk)
-            left -= len(chunk)
+    file.seek(0)
+    while chunk := file.read(min(_CHUNK_BYTES, left)):
+        tick()
+        digest.update(chunk)
+        left -= len(chunk)
     return digest.digest()

@@ -1,5 +1,6 @@
 """Decoded images that runs share: made once, found by others, never trusted, and gone before the disk is full."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import pytest
 from ml import images, training
 from ml.config import TrainConfig
 from ml.decoded import Decoded, decoded, name_of
+from ml.errors import Cancelled
 from ml.folding import Member, as_seen
 from ml.images import InputSpec
 from ml.manifest import Manifest
@@ -152,6 +154,98 @@ def test_workers_that_come_at_once_decode_once(data: SmallDataset, tmp_path: Pat
     for worker in workers:
         worker.join()
     assert sorted(decodings) == [0, 0, 0, 21]
+
+
+DECODES_SLOWLY = """
+import sys, time
+from pathlib import Path
+from ml.decoded import decoded
+from ml.images import InputSpec
+from tests.ml import small_dataset
+from webapp.storage.copies import Copies
+
+folder = Path(sys.argv[1])
+data = small_dataset.build(folder / "again", train=9, validation=6, test=6)
+
+
+def report(share):
+    if share == 0:
+        print("decoding", flush=True)
+        sys.stdin.read()
+
+
+with decoded(data.manifest, data.packs, InputSpec(size_px=16), folder, Copies(folder / "shelf", 2**30), report):
+    pass
+"""
+
+
+@pytest.fixture
+def slow_one(data: SmallDataset, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another worker in the middle of decoding the same images; it ends that once its standard input is closed."""
+    command, around = [sys.executable, "-c", DECODES_SLOWLY, str(tmp_path)], os.environ | {"PYTHONPATH": "."}
+    with subprocess.Popen(command, env=around, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"decoding\n"
+        yield process
+        process.stdin.close()
+
+
+def test_who_waits_for_the_decoding_of_another_reports_meanwhile(
+    data: SmallDataset, tmp_path: Path, slow_one: "subprocess.Popen[bytes]"
+) -> None:
+    told, packs = [], Counting(data)
+
+    def report(share: float) -> None:
+        told.append(share)
+        if len(told) == 3:
+            slow_one.stdin.close()
+
+    with decoded(data.manifest, packs, SPEC, tmp_path, Copies(tmp_path / "shelf", ENOUGH_BYTES), report) as found:  # type: ignore[arg-type]
+        assert is_right(found, data, data.manifest)
+    assert (told[:3], told[-1], packs.asked) == ([0, 0, 0], 1, [])
+
+
+def test_who_waits_for_the_decoding_of_another_can_be_stopped(
+    data: SmallDataset, tmp_path: Path, slow_one: "subprocess.Popen[bytes]"
+) -> None:
+    def report(share: float) -> None:
+        raise Cancelled("by a person")
+
+    shelf = Copies(tmp_path / "shelf", ENOUGH_BYTES)
+    with pytest.raises(Cancelled), decoded(data.manifest, data.packs, SPEC, tmp_path, shelf, report):
+        pass
+    assert slow_one.poll() is None
+
+
+def test_the_check_of_a_found_file_is_reported_with_each_chunk(
+    data: SmallDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, told = Copies(tmp_path / "shelf", ENOUGH_BYTES), []
+    with images_of(data, shelf, tmp_path):
+        monkeypatch.setattr("ml.decoded._CHUNK_BYTES", 1000)
+    with decoded(data.manifest, data.packs, SPEC, tmp_path, shelf, told.append):
+        assert len(told) > 21 * 3 * 16 * 16 // 1000
+
+
+def test_of_two_who_find_a_damaged_file_the_second_leaves_the_good_one_of_the_first(
+    data: SmallDataset, tmp_path: Path
+) -> None:
+    shelf, told = Copies(tmp_path / "shelf", ENOUGH_BYTES), []
+    with images_of(data, shelf, tmp_path):
+        (path,) = (tmp_path / "shelf").iterdir()
+    path.write_bytes(path.read_bytes() + b"x")
+    with contextlib.ExitStack() as stack:
+
+        def the_first_comes_meanwhile(share: float) -> None:
+            told.append(share)
+            if len(told) == 1:
+                _, asked = stack.enter_context(images_of(data, shelf, tmp_path))
+                assert len(asked) == 21
+                told.append(path.stat().st_ino)
+
+        packs = Counting(data)
+        with decoded(data.manifest, packs, SPEC, tmp_path, shelf, the_first_comes_meanwhile) as found:  # type: ignore[arg-type]
+            assert is_right(found, data, data.manifest)
+            assert (path.stat().st_ino, packs.asked) == (told[1], [])
 
 
 def test_the_file_that_was_used_longest_ago_goes_first(data: SmallDataset, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import IO
 
 import pytest
 
+from webapp.storage.contract import DamagedObject
 from webapp.storage.copies import KEPT_S, Copies
 
 LIMIT_BYTES = 25
@@ -133,6 +134,24 @@ def test_a_copy_that_could_not_be_brought_leaves_nothing(tmp_path: Path) -> None
     with pytest.raises(OSError, match="network"), Copies(tmp_path, LIMIT_BYTES).of("a", fail):
         pass
     assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("has_another_made_it_anew", [False, True])
+def test_a_copy_found_damaged_is_forgotten_and_a_good_one_in_its_place_is_not(
+    tmp_path: Path, has_another_made_it_anew: bool
+) -> None:
+    copies = Copies(tmp_path, LIMIT_BYTES)
+
+    def find_damaged() -> None:
+        with copies.of("a", bring):
+            if has_another_made_it_anew:
+                copies.forget("a")
+                asked(copies, "a")
+            raise DamagedObject("a")
+
+    with pytest.raises(DamagedObject):
+        find_damaged()
+    assert (tmp_path / "a").exists() == has_another_made_it_anew
 
 
 def test_drafts_of_the_dead_count_and_go_first(tmp_path: Path) -> None:

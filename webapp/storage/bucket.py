@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from webapp.settings import Settings
-from webapp.storage.contract import CHUNK_BYTES, SHA256, DamagedObject, StoreAway, judge, key_of, missing
+from webapp.storage.contract import CHUNK_BYTES, SHA256, StoreAway, judge, key_of, missing
 from webapp.storage.copies import copies_of
 
 PART_BYTES = 16 << 20  # S3 takes at most 10,000 parts: 156 GiB
@@ -63,11 +63,7 @@ class BucketStore:
         """A copy that is found damaged within the `with` block is forgotten: whoever asks next has it brought anew."""
         key_of(sha256)
         with self._copies.of(sha256, self._bring) as path:
-            try:
-                yield path
-            except DamagedObject:
-                self._copies.forget(sha256)
-                raise
+            yield path
 
     def _bring(self, sha256: str, file: IO[bytes]) -> None:
         digest = hashlib.sha256()

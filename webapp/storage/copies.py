@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import IO
 
 from webapp.settings import Settings
+from webapp.storage.contract import DamagedObject
 
+WAITING_S = 0.5  # between two looks whether another has brought the copy
 KEPT_S = 24 * 3600.0  # after the last use: a night between two runs, and hardly longer
 
 Bring = Callable[[str, IO[bytes]], None]
+IsWhole = Callable[[IO[bytes]], bool]
 
 
 def copies_of(settings: Settings) -> "Copies":
@@ -40,13 +43,27 @@ class Copies:
         return (self._folder / sha256).exists()
 
     @contextlib.contextmanager
-    def of(self, sha256: str, bring: Bring) -> Iterator[Path]:
-        """The path of the copy, made by `bring` where there is none, which stays for the `with` block."""
+    def of(
+        self,
+        sha256: str,
+        bring: Bring,
+        is_whole: IsWhole = lambda file: True,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> Iterator[Path]:
+        """The path of the copy, which stays for the `with` block: made by `bring` where there is none that is whole.
+
+        While another makes it, `waiting` is called again and again; what it raises ends the waiting. A copy that the
+        block finds damaged, and says so by DamagedObject, is forgotten.
+        """
         path = self._folder / sha256
-        with _held(path) or self._brought(path, bring) as held:
+        with _held(path, is_whole) or self._brought(path, bring, is_whole, waiting) as held:
             os.utime(held.fileno())
             try:
                 yield path
+            except DamagedObject:
+                if _is_at(path, held):  # and not a good one that another who noticed has made
+                    self.forget(sha256)
+                raise
             finally:
                 os.utime(held.fileno())
 
@@ -60,14 +77,16 @@ class Copies:
                 if time.time() - used_at > KEPT_S:
                     _removed(path)
 
-    def _brought(self, path: Path, bring: Bring) -> IO[bytes]:
-        """The new copy, open and held. Whoever wants the same one meanwhile waits, and finds it."""
+    def _brought(self, path: Path, bring: Bring, is_whole: IsWhole, waiting: Callable[[], None]) -> IO[bytes]:
+        """The new copy, open and held, also in place of a damaged one. Who wants it meanwhile waits, and finds it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         turn = path.with_suffix(".turn")
         with turn.open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while not _is_locked(lock):
+                waiting()
+                time.sleep(WAITING_S)
             try:
-                held = _held(path) or self._fetched_where_there_is_room(path, bring)
+                held = _held(path, is_whole) or self._fetched_where_there_is_room(path, bring)
             finally:
                 turn.unlink(missing_ok=True)
         self.remove_unused()
@@ -117,21 +136,36 @@ class Copies:
         return sorted(found)
 
 
-def _held(path: Path) -> IO[bytes] | None:
-    """The file, open and locked; None where there is none, or no longer."""
+def _held(path: Path, is_whole: IsWhole) -> IO[bytes] | None:
+    """The file, open and locked; None where there is none, or no longer, or it is damaged."""
     with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
         fcntl.flock(file, fcntl.LOCK_SH)  # waits for whoever removes it just now
-        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if _is_at(path, file) and is_whole(file):
             stack.pop_all()
             return file
     return None
 
 
+def _is_locked(file: IO[bytes]) -> bool:
+    """Whether it is ours now, and nobody else's."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether the open file is still the one of that name."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
 def _removed(path: Path) -> bool:
     """Whether the file could be removed, since nobody held it."""
     with contextlib.suppress(OSError), path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-        return True
+        if _is_locked(file) and _is_at(path, file):
+            path.unlink()
+            return True
     return False
