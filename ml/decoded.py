@@ -6,7 +6,9 @@ the run: all images of the data set, since folds differ only in who judges. With
 """
 
 import contextlib
+import functools
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -17,7 +19,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from PIL import __version__ as pillow_version
 
-from ml import loader
+from ml import images, loader, pack
 from ml.config import Split
 from ml.errors import BadConfig
 from ml.images import InputSpec
@@ -26,7 +28,8 @@ from ml.manifest import ImageRow, Manifest
 from ml.pack import PackReader
 
 log = logging.getLogger(__name__)
-FORMAT = "decoded/1"  # to be raised when images become other pixels, or lie otherwise in the file
+FORMAT = "decoded/1"  # to be raised when what is in the file lies otherwise
+_MAKERS = (images, loader, pack)  # whose source decides what pixels an image becomes, and how they lie
 LEARNED: tuple[Split, Split] = ("train", "validation")
 _SEAL_BYTES = hashlib.sha256().digest_size  # the file ends in the hash of all before
 _CHUNK_BYTES = 1 << 24
@@ -98,8 +101,14 @@ def decoded(
 
 def name_of(rows: Sequence[ImageRow], spec: InputSpec) -> str:
     """The name of the file: what goes into its pixels, as a hash."""
-    made_of = [FORMAT, pillow_version, spec.model_dump(mode="json"), [row.sha256 for row in rows]]
+    made_of = [FORMAT, source_sha256(), pillow_version, spec.model_dump(mode="json"), [row.sha256 for row in rows]]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+@functools.cache
+def source_sha256() -> str:
+    """The hash of the code that makes the pixels: after an upgrade that touched it nothing older is found."""
+    return hashlib.sha256("".join(inspect.getsource(maker) for maker in _MAKERS).encode()).hexdigest()
 
 
 def _on(

@@ -1,6 +1,7 @@
 """Decoded images that runs share: made once, found by others, never trusted, and gone before the disk is full."""
 
 import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ import pytest
 
 from ml import images, training
 from ml.config import TrainConfig
-from ml.decoded import Decoded, decoded, name_of
+from ml.decoded import Decoded, decoded, name_of, source_sha256
 from ml.errors import Cancelled
 from ml.folding import Member, as_seen
 from ml.images import InputSpec
@@ -104,6 +105,29 @@ def test_folds_and_other_labels_of_one_data_set_share_a_file_and_other_sizes_and
         assert len(asked) == 21
     fewer = data.manifest.rows[1:]
     assert name_of(fewer, SPEC) != name_of(data.manifest.rows, SPEC)
+
+
+def test_images_are_decoded_anew_where_the_code_that_makes_pixels_is_another(
+    data: SmallDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Copies(tmp_path / "shelf", ENOUGH_BYTES)
+    with images_of(data, shelf, tmp_path):
+        monkeypatch.setattr("ml.decoded.source_sha256", lambda: "of an upgrade")
+    with images_of(data, shelf, tmp_path) as (_, asked):
+        assert len(asked) == 21
+
+
+@pytest.mark.parametrize("module", ["images", "loader", "pack"])
+def test_each_line_of_the_code_that_makes_pixels_is_in_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    before = source_sha256.__wrapped__()
+    assert source_sha256.__wrapped__() == before
+    maker = importlib.import_module(f"ml.{module}")
+    changed = tmp_path / f"{module}.py"
+    changed.write_text(f"{Path(str(maker.__file__)).read_text()}# another\n")
+    monkeypatch.setattr(maker, "__file__", str(changed))
+    assert source_sha256.__wrapped__() != before
 
 
 def test_without_a_shelf_only_what_a_run_learns_from_is_decoded(data: SmallDataset, tmp_path: Path) -> None:
