@@ -1,8 +1,9 @@
 """Rounds of the model: all images of one process that wait for it at the same time are answered by one run.
 
-A run of four costs less than four runs, and each step stays in the cache of its core: as many images are decoded at a
-time, and as many runs go on, as this process has cores for itself. Threads beyond that wait here, and cost nothing: the
-pixels of so many images, and no more, are in memory at once. A map is made of one image at a time, in the same lanes.
+On a processor a run of four costs about what four runs cost, and each step stays in the cache of its core: as many
+images are decoded at a time, and as many runs go on, as this process has cores for itself. Threads beyond that wait
+here, and cost nothing: the pixels of so many images, and no more, are in memory at once. A map is made of one image
+at a time, in the same lanes.
 On a GPU one run goes on at a time, of all images that are decoded by then.
 """
 
